@@ -1,0 +1,9 @@
+//! Service-level clocks: what is open, how much has elapsed, when it is due, when it was breached.
+
+pub mod calendar;
+pub mod clock;
+pub mod policy;
+
+pub use calendar::Calendar;
+pub use clock::{Clock, Event, Hold, Metric, Mode, Recorded, State};
+pub use policy::{Fraction, Policy};

@@ -1,0 +1,126 @@
+//! What every process does around its work: start, agree on the time, serve its ops address, stop on a signal.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::ops::Health;
+use crate::queue::Queue;
+use crate::store::desk::Desk;
+use crate::store::{self, Db};
+use crate::telemetry::{self, Telemetry};
+use crate::time::Clock;
+
+/// How long a starting process waits for its database.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The parts that the work of every process stands on.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Settings.
+    pub config: Config,
+    /// The database.
+    pub db: Db,
+    /// Dispatch.
+    pub queue: Queue,
+    /// The rules, and the clock they are applied by.
+    pub desk: Desk,
+    /// What the process must keep doing to be ready.
+    pub health: Health,
+    /// Cancelled when the process should stop.
+    pub stop: CancellationToken,
+}
+
+/// A start that failed, in one sentence.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Process {
+    /// Connects everything and begins to serve the ops address.
+    ///
+    /// # Errors
+    /// When the database stays away for a minute, its schema does not fit, or an address is taken.
+    pub async fn start(config: Config) -> Result<(Self, Telemetry), StartError> {
+        let telemetry = telemetry::init(&config)?;
+        let process = Self::connect(config).await?;
+        let ops = tokio::net::TcpListener::bind(process.config.ops_addr).await;
+        let ops = ops.map_err(|error| format!("cannot listen on OPS_ADDR {}: {error}", process.config.ops_addr))?;
+        tokio::spawn(crate::ops::serve(ops, telemetry.prometheus.clone(), process.health.clone(), process.stop.clone()));
+        tracing::info!(process = process.config.process.name(), ops = %process.config.ops_addr, "started");
+        Ok((process, telemetry))
+    }
+
+    /// Connects everything, without telemetry and ops address: for commands and tests.
+    ///
+    /// # Errors
+    /// When the database stays away for a minute, or its schema does not fit.
+    pub async fn connect(config: Config) -> Result<Self, StartError> {
+        // Whoever installed one before us (another start in this process) chose the same.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let db = connect(&config).await?;
+        if config.auto_migrate {
+            db.migrate().await?;
+        }
+        db.check_schema().await?;
+        let queue = match &config.redis_url {
+            Some(url) => Queue::redis(url.expose()).map_err(|error| format!("REDIS_URL cannot be used: {error}"))?,
+            None => Queue::in_process(),
+        };
+        let clock = Clock::system();
+        db.agree_on_time(&clock).await?;
+        let desk = Desk { clock, rules: config.rules.clone() };
+        let process = Self { config, db, queue, desk, health: Health::default(), stop: CancellationToken::new() };
+        tokio::spawn(keep_agreeing(process.clone()));
+        Ok(process)
+    }
+
+    /// Waits for Ctrl-C or SIGTERM and tells everything to stop.
+    pub async fn stop_on_signal(self) {
+        let interrupted = tokio::signal::ctrl_c();
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = interrupted.await;
+        tracing::info!("stopping");
+        self.stop.cancel();
+    }
+}
+
+async fn connect(config: &Config) -> Result<Db, StartError> {
+    if let crate::config::Process::AllInOne(data) = &config.process {
+        std::fs::create_dir_all(data).map_err(|error| format!("cannot create the folder {}: {error}", data.display()))?;
+    }
+    // Enough for the jobs that run at once, which mostly wait for something else than the database.
+    let connections = u32::try_from(config.worker_concurrency / 4).unwrap_or(u32::MAX).clamp(8, 32);
+    let started = std::time::Instant::now();
+    loop {
+        match Db::connect(config.database_url.expose(), connections).await {
+            Ok(db) => return Ok(db),
+            Err(store::Error::Unavailable(error)) if started.elapsed() < PATIENCE && config.redis_url.is_some() => {
+                tracing::warn!(%error, "the database does not answer; waiting for it");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(store::Error::Unavailable(error) | store::Error::Corrupt(error) | store::Error::Conflict(error)) => {
+                return Err(format!("cannot open the database that DATABASE_URL names: {error}").into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn keep_agreeing(process: Process) {
+    let minute = || tokio::time::sleep(Duration::from_secs(60));
+    while process.stop.run_until_cancelled(minute()).await.is_some() {
+        match process.db.agree_on_time(&process.desk.clock).await {
+            Ok(offset) => metrics::gauge!("dogwatch_clock_offset_seconds").set(offset),
+            Err(error) => tracing::warn!(%error, "could not compare the clock with the database's"),
+        }
+    }
+}

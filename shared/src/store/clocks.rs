@@ -1,0 +1,240 @@
+//! SLA clocks and their events.
+
+use chrono::TimeDelta;
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use super::db::{Query, Target, Tx, Value, query};
+use super::{Db, Result};
+use crate::domain::sla::clock::Run;
+use crate::domain::sla::{Calendar, Clock, Event, Fraction, Metric, Recorded};
+use crate::ids::{ClockId, TicketId, UserId};
+use crate::time::Timestamp;
+
+/// A clock with what it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Identifier.
+    pub id: ClockId,
+    /// The ticket it belongs to.
+    pub ticket_id: TicketId,
+    /// What it measures.
+    pub metric: Metric,
+    /// How it stands.
+    pub clock: Clock,
+}
+
+impl Stored {
+    /// The calendar it counts by.
+    #[must_use]
+    pub const fn calendar(&self) -> Calendar {
+        Calendar::AlwaysOpen
+    }
+}
+
+/// A clock after it took events, with those events.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The clock as it now stands.
+    pub stored: Stored,
+    /// What happened, in order.
+    pub events: Vec<Recorded>,
+    /// Who made it happen; nobody, when time did.
+    pub actor: Option<UserId>,
+}
+
+#[derive(FromRow)]
+struct ClockRow {
+    id: ClockId,
+    ticket_id: TicketId,
+    metric: Metric,
+    target_us: i64,
+    warn_at: Json<Vec<Fraction>>,
+    warned: i64,
+    started_at: Timestamp,
+    credit_us: i64,
+    runs: Json<Vec<Run>>,
+    running_since: Option<Timestamp>,
+    held_manually: bool,
+    held_by_status: bool,
+    stopped_at: Option<Timestamp>,
+    cancelled: bool,
+    retargeted_at: Option<Timestamp>,
+    revision: i64,
+    breached_at: Option<Timestamp>,
+    detected_at: Option<Timestamp>,
+    waived_at: Option<Timestamp>,
+    seq: i64,
+    last_at: Timestamp,
+}
+
+impl From<ClockRow> for Stored {
+    fn from(row: ClockRow) -> Self {
+        let clock = Clock {
+            target: TimeDelta::microseconds(row.target_us),
+            warn_at: row.warn_at.0,
+            warned: usize::try_from(row.warned).unwrap_or_default(),
+            started_at: row.started_at,
+            credit: TimeDelta::microseconds(row.credit_us),
+            runs: row.runs.0,
+            running_since: row.running_since,
+            held_manually: row.held_manually,
+            held_by_status: row.held_by_status,
+            stopped_at: row.stopped_at,
+            cancelled: row.cancelled,
+            retargeted_at: row.retargeted_at,
+            revision: row.revision,
+            breached_at: row.breached_at,
+            detected_at: row.detected_at,
+            waived_at: row.waived_at,
+            seq: row.seq,
+            last_at: row.last_at,
+        };
+        Self { id: row.id, ticket_id: row.ticket_id, metric: row.metric, clock }
+    }
+}
+
+async fn stored(query: Query, on: impl Into<Target<'_>>) -> Result<Vec<Stored>> {
+    Ok(query.all::<ClockRow>(on).await?.into_iter().map(Stored::from).collect())
+}
+
+/// Lists a ticket's clocks, oldest first.
+pub async fn of_ticket(on: impl Into<Target<'_>>, ticket: TicketId) -> Result<Vec<Stored>> {
+    stored(query("SELECT * FROM sla_clocks WHERE ticket_id = $1 ORDER BY started_at, metric").bind(ticket), on).await
+}
+
+/// Lists a ticket's clocks, oldest first, and keeps others from changing them until the transaction ends.
+pub async fn lock_of_ticket(tx: &mut Tx, ticket: TicketId) -> Result<Vec<Stored>> {
+    let select = query("SELECT * FROM sla_clocks WHERE ticket_id = $1 ORDER BY started_at, metric {for_update}");
+    stored(select.bind(ticket), tx).await
+}
+
+/// Finds one clock.
+pub async fn get(on: impl Into<Target<'_>>, id: ClockId) -> Result<Option<Stored>> {
+    Ok(stored(query("SELECT * FROM sla_clocks WHERE id = $1").bind(id), on).await?.pop())
+}
+
+/// Claims up to `limit` clocks with a warning or a breach before `now`, earliest first; other sweeps skip them.
+pub async fn claim_due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Stored>> {
+    let select = query(
+        "SELECT * FROM sla_clocks WHERE next_fire_at < $1 ORDER BY next_fire_at LIMIT $2 {skip_locked}",
+    );
+    stored(select.bind(now).bind(limit), tx).await
+}
+
+#[derive(FromRow)]
+struct EventRow {
+    seq: i64,
+    at: Timestamp,
+    event: Json<Event>,
+}
+
+/// Lists what happened to a clock, in order.
+pub async fn events(on: impl Into<Target<'_>>, id: ClockId) -> Result<Vec<Recorded>> {
+    let select = query("SELECT seq, at, event FROM sla_events WHERE clock_id = $1 ORDER BY seq").bind(id);
+    let rows: Vec<EventRow> = select.all(on).await?;
+    Ok(rows.into_iter().map(|row| Recorded { seq: row.seq, at: row.at, event: row.event.0 }).collect())
+}
+
+const INSERT: &str = "
+    INSERT INTO sla_clocks (id, ticket_id, metric, warn_at, started_at, state, target_us, warned, credit_us, runs,
+        running_since, held_manually, held_by_status, stopped_at, cancelled, retargeted_at, revision, due_at,
+        breached_at, detected_at, waived_at, seq, last_at, next_fire_at)
+    {rows}";
+
+const UPDATE: &str = "
+    WITH v (id, state, target_us, warned, credit_us, runs, running_since, held_manually, held_by_status, stopped_at,
+        cancelled, retargeted_at, revision, due_at, breached_at, detected_at, waived_at, seq, last_at, next_fire_at)
+    AS ({rows})
+    UPDATE sla_clocks SET state = v.state, target_us = v.target_us, warned = v.warned, credit_us = v.credit_us,
+        runs = v.runs, running_since = v.running_since, held_manually = v.held_manually,
+        held_by_status = v.held_by_status, stopped_at = v.stopped_at, cancelled = v.cancelled,
+        retargeted_at = v.retargeted_at, revision = v.revision, due_at = v.due_at, breached_at = v.breached_at,
+        detected_at = v.detected_at, waived_at = v.waived_at, seq = v.seq, last_at = v.last_at,
+        next_fire_at = v.next_fire_at
+    FROM v WHERE sla_clocks.id = v.id";
+
+const INSERT_EVENTS: &str = "INSERT INTO sla_events (clock_id, seq, at, event, actor_id) {rows}";
+
+/// The columns that events change, in the order of `INSERT` and `UPDATE`.
+fn changing(stored: &Stored) -> [Value; 19] {
+    let Stored { clock, .. } = stored;
+    let calendar = stored.calendar();
+    let us = |span: TimeDelta| Value::from(span.num_microseconds().unwrap_or(i64::MAX));
+    [
+        clock.state().into(),
+        us(clock.target),
+        i64::try_from(clock.warned).unwrap_or(i64::MAX).into(),
+        us(clock.credit),
+        json(&clock.runs),
+        clock.running_since.into(),
+        clock.held_manually.into(),
+        clock.held_by_status.into(),
+        clock.stopped_at.into(),
+        clock.cancelled.into(),
+        clock.retargeted_at.into(),
+        clock.revision.into(),
+        clock.due_at(&calendar).into(),
+        clock.breached_at.into(),
+        clock.detected_at.into(),
+        clock.waived_at.into(),
+        clock.seq.into(),
+        clock.last_at.into(),
+        clock.next_fire_at(&calendar).into(),
+    ]
+}
+
+fn json(value: &impl serde::Serialize) -> Value {
+    Value::Json(serde_json::to_value(value).ok())
+}
+
+fn insert_row(stored: &Stored) -> [Value; 24] {
+    let [state, rest @ ..] = changing(stored);
+    let head = [
+        stored.id.into(),
+        stored.ticket_id.into(),
+        stored.metric.into(),
+        json(&stored.clock.warn_at),
+        stored.clock.started_at.into(),
+        state,
+    ];
+    joined(head, rest)
+}
+
+fn update_row(stored: &Stored) -> [Value; 20] {
+    joined([stored.id.into()], changing(stored))
+}
+
+fn joined<const A: usize, const B: usize, const C: usize>(a: [Value; A], b: [Value; B]) -> [Value; C] {
+    let mut both = a.into_iter().chain(b);
+    std::array::from_fn(|_| both.next().unwrap_or(Value::Int(None)))
+}
+
+/// Starts clocks.
+pub async fn insert(tx: &mut Tx, changes: &[Change]) -> Result<()> {
+    query(INSERT).rows(changes.iter().map(|change| insert_row(&change.stored))).execute(tx).await?;
+    insert_events(tx, changes).await
+}
+
+/// Stores what became of clocks that this transaction has locked. Changes without events are skipped.
+pub async fn save(tx: &mut Tx, changes: &[Change]) -> Result<()> {
+    let changed = changes.iter().filter(|change| !change.events.is_empty());
+    query(UPDATE).rows(changed.map(|change| update_row(&change.stored))).execute(tx).await?;
+    insert_events(tx, changes).await
+}
+
+async fn insert_events(tx: &mut Tx, changes: &[Change]) -> Result<()> {
+    let rows = changes.iter().flat_map(|change| {
+        let row = move |r: &Recorded| -> [Value; 5] {
+            [change.stored.id.into(), r.seq.into(), r.at.into(), json(&r.event), change.actor.into()]
+        };
+        change.events.iter().map(row)
+    });
+    query(INSERT_EVENTS).rows(rows).execute(tx).await?;
+    Ok(())
+}
+
+/// Counts clocks that are neither met nor cancelled, by state.
+pub async fn open_by_state(db: &Db) -> Result<Vec<(String, i64)>> {
+    query("SELECT state, COUNT(*) FROM sla_clocks WHERE stopped_at IS NULL GROUP BY state").all(db).await
+}

@@ -1,0 +1,89 @@
+//! Who has not been called yet: one open escalation a ticket.
+
+use sqlx::FromRow;
+
+use super::Result;
+use super::db::{Target, Tx, Value, query};
+use crate::domain::escalation::StopReason;
+use crate::ids::{ClockId, EscalationId, TicketId};
+use crate::time::Timestamp;
+
+/// The escalation of one breach.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Escalation {
+    /// Identifier.
+    pub id: EscalationId,
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// The clock that breached.
+    pub clock_id: ClockId,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// How many steps have been taken.
+    pub steps_done: i64,
+    /// When the next one is due; `None` once stopped.
+    pub next_step_at: Option<Timestamp>,
+    /// When it was stopped.
+    pub stopped_at: Option<Timestamp>,
+    /// Why it was stopped.
+    pub stop_reason: Option<StopReason>,
+}
+
+const OPEN: &str = "
+    WITH v (id, ticket_id, clock_id, opened_at, next_step_at) AS ({rows})
+    INSERT INTO escalations (id, ticket_id, clock_id, opened_at, steps_done, next_step_at)
+    SELECT v.id, v.ticket_id, v.clock_id, v.opened_at, 0, v.next_step_at
+    FROM v JOIN tickets t ON t.id = v.ticket_id
+    WHERE t.acknowledged_at IS NULL
+    ON CONFLICT DO NOTHING";
+
+/// Opens escalations: not for a ticket that somebody has acknowledged, nor where one is open already.
+pub async fn open(
+    tx: &mut Tx,
+    breaches: impl IntoIterator<Item = (TicketId, ClockId)>,
+    now: Timestamp,
+    first_step_at: Timestamp,
+) -> Result<()> {
+    let row = |(ticket, clock): (TicketId, ClockId)| -> [Value; 5] {
+        [EscalationId::new().into(), ticket.into(), clock.into(), now.into(), first_step_at.into()]
+    };
+    query(OPEN).rows(breaches.into_iter().map(row)).execute(tx).await?;
+    Ok(())
+}
+
+/// Claims up to `limit` escalations whose next step is due, earliest first; other sweeps skip them.
+pub async fn claim_due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Escalation>> {
+    let select = "SELECT * FROM escalations WHERE next_step_at <= $1 ORDER BY next_step_at LIMIT $2 {skip_locked}";
+    query(select).bind(now).bind(limit).all(tx).await
+}
+
+const ADVANCE: &str = "
+    WITH v (id, steps_done, next_step_at) AS ({rows})
+    UPDATE escalations SET steps_done = v.steps_done, next_step_at = v.next_step_at
+    FROM v WHERE escalations.id = v.id";
+
+/// Stores the steps taken by escalations that this transaction has claimed.
+pub async fn advance(tx: &mut Tx, taken: &[Escalation]) -> Result<()> {
+    let row = |e: &Escalation| -> [Value; 3] { [e.id.into(), e.steps_done.into(), e.next_step_at.into()] };
+    query(ADVANCE).rows(taken.iter().map(row)).execute(tx).await?;
+    Ok(())
+}
+
+const STOP: &str = "
+    UPDATE escalations SET stopped_at = $2, stop_reason = $3, next_step_at = NULL
+    WHERE ticket_id = $1 AND stopped_at IS NULL";
+
+/// Stops a ticket's open escalation; `false` when there is none.
+pub async fn stop(tx: &mut Tx, ticket: TicketId, reason: StopReason, at: Timestamp) -> Result<bool> {
+    Ok(query(STOP).bind(ticket).bind(at).bind(reason).execute(tx).await? > 0)
+}
+
+/// Finds an escalation.
+pub async fn get(on: impl Into<Target<'_>>, id: EscalationId) -> Result<Option<Escalation>> {
+    query("SELECT * FROM escalations WHERE id = $1").bind(id).optional(on).await
+}
+
+/// Lists a ticket's escalations, oldest first.
+pub async fn of_ticket(on: impl Into<Target<'_>>, ticket: TicketId) -> Result<Vec<Escalation>> {
+    query("SELECT * FROM escalations WHERE ticket_id = $1 ORDER BY id").bind(ticket).all(on).await
+}

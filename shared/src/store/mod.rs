@@ -1,0 +1,65 @@
+//! All SQL. One text serves PostgreSQL and SQLite; a file holds a family of tables.
+
+pub mod clocks;
+pub mod db;
+pub mod desk;
+pub mod escalations;
+pub mod idempotency;
+pub mod jobs;
+pub mod leases;
+pub mod notifications;
+pub mod schedules;
+pub mod tickets;
+pub mod users;
+pub mod workers;
+
+pub use db::{Committed, Db, Tx};
+
+/// What went wrong in the database, by what a caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The row exists already, or refers to one that does not.
+    #[error("the change conflicts with what is stored")]
+    Conflict(#[source] sqlx::Error),
+    /// The database is away, busy or shutting down: the same call may succeed later.
+    #[error("the database is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// The schema is older or newer than this program.
+    #[error("{0}")]
+    Schema(String),
+    /// A row cannot be read, or a statement is wrong: a defect.
+    #[error("unexpected database answer: {0}")]
+    Corrupt(#[source] sqlx::Error),
+}
+
+/// The result of a store call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::error::ErrorKind;
+        match &error {
+            sqlx::Error::Database(db) => match db.kind() {
+                ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation => Self::Conflict(error),
+                _ if db.code().is_some_and(|code| may_pass(&code)) => Self::Unavailable(error),
+                _ => Self::Corrupt(error),
+            },
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            _ => Self::Corrupt(error),
+        }
+    }
+}
+
+/// SQLSTATE classes 08 (connection), 40 (rolled back: deadlock, serialization), 53 (out of resources), 57 (operator
+/// intervention: shutdown, start-up), and SQLite's busy (5) and locked (6) with their extended codes.
+fn may_pass(code: &str) -> bool {
+    match code.len() {
+        5 => ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)),
+        _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
+    }
+}

@@ -1,0 +1,70 @@
+//! Who can sign in.
+
+use sqlx::FromRow;
+
+use super::db::{Target, Tx, query};
+use super::{Db, Error, Result};
+use crate::domain::role::Role;
+use crate::ids::UserId;
+use crate::time::Timestamp;
+
+/// Somebody who can sign in.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct User {
+    /// Identifier.
+    pub id: UserId,
+    /// Address, in lower case; unique.
+    pub email: String,
+    /// Name for people to read.
+    pub name: String,
+    /// What they are to the service desk.
+    pub role: Role,
+    /// Argon2id hash in PHC format.
+    pub password_hash: String,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// When it was disabled, if it was.
+    pub disabled_at: Option<Timestamp>,
+}
+
+const INSERT: &str = "
+    INSERT INTO users (id, email, name, role, password_hash, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6)";
+
+/// Adds a user; `Error::Conflict` when the address is taken. `disabled_at` is ignored.
+pub async fn add(tx: &mut Tx, user: &User) -> Result<()> {
+    let insert = query(INSERT).bind(user.id).bind(&*user.email).bind(&*user.name).bind(user.role);
+    insert.bind(&*user.password_hash).bind(user.created_at).execute(tx).await?;
+    Ok(())
+}
+
+/// Finds a user by identifier.
+pub async fn get(on: impl Into<Target<'_>>, id: UserId) -> Result<Option<User>> {
+    query("SELECT * FROM users WHERE id = $1").bind(id).optional(on).await
+}
+
+/// Finds a user by address, in whatever case.
+pub async fn by_email(db: &Db, email: &str) -> Result<Option<User>> {
+    query("SELECT * FROM users WHERE email = $1").bind(email.to_lowercase()).optional(db).await
+}
+
+/// Lists all users by address.
+pub async fn list(db: &Db) -> Result<Vec<User>> {
+    query("SELECT * FROM users ORDER BY email").all(db).await
+}
+
+/// Disables a user, who can then neither sign in nor use a token; `false` when there is no such enabled user.
+pub async fn disable(tx: &mut Tx, email: &str, at: Timestamp) -> Result<bool> {
+    let update = query("UPDATE users SET disabled_at = $2 WHERE email = $1 AND disabled_at IS NULL");
+    Ok(update.bind(email.to_lowercase()).bind(at).execute(tx).await? == 1)
+}
+
+/// Adds a user, or gives the existing one with that address; for seeding.
+pub async fn ensure(tx: &mut Tx, user: &User) -> Result<User> {
+    let existing = query("SELECT * FROM users WHERE email = $1").bind(&*user.email).optional(&mut *tx).await?;
+    if let Some(existing) = existing {
+        return Ok(existing);
+    }
+    add(tx, user).await?;
+    get(tx, user.id).await?.ok_or_else(|| Error::Corrupt(sqlx::Error::RowNotFound))
+}

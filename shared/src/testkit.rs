@@ -1,0 +1,230 @@
+//! Fixtures for tests: real databases, and a clock that moves by hand.
+//!
+//! PostgreSQL is the server that `TEST_DATABASE_URL` names, as `cargo xtask test` starts one. Without it the
+//! PostgreSQL half of a test is skipped with a line that says so, or fails when `REQUIRE_SERVICES` or `CI` is set.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use tokio::sync::OnceCell;
+
+use crate::domain::Rules;
+use crate::domain::role::Role;
+use crate::domain::ticket::{Category, Priority};
+use crate::ids::UserId;
+use crate::store::desk::{Actor, Desk, Draft, Swept};
+use crate::store::tickets::Ticket;
+use crate::store::users::{self, User};
+use crate::store::{Committed, Db, clocks, jobs};
+use crate::time::{Clock, Timestamp};
+
+/// Makes two tests of one: on SQLite and on PostgreSQL.
+#[macro_export]
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                super::$name($crate::testkit::Testbed::sqlite().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                if let Some(testbed) = $crate::testkit::Testbed::postgres().await {
+                    super::$name(testbed).await;
+                }
+            }
+        }
+    )*};
+}
+
+/// A fresh database with the schema, the built-in rules, and a clock that moves by hand.
+#[derive(Debug)]
+pub struct Testbed {
+    /// The database.
+    pub db: Db,
+    /// The rules and the clock.
+    pub desk: Desk,
+    /// Somebody on the staff.
+    pub staff: User,
+    /// Somebody who reports tickets.
+    pub customer: User,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// When every testbed's clock starts.
+#[must_use]
+pub fn start() -> Timestamp {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default()
+}
+
+/// Returns what to skip PostgreSQL with, or the server's address.
+///
+/// # Panics
+/// When there is none and there must be.
+#[must_use]
+pub fn postgres_server() -> Option<String> {
+    let url = std::env::var("TEST_DATABASE_URL").ok();
+    let required = std::env::var_os("REQUIRE_SERVICES").is_some() || std::env::var_os("CI").is_some();
+    assert!(url.is_some() || !required, "TEST_DATABASE_URL is not set: run the tests by `cargo xtask test`");
+    if url.is_none() {
+        eprintln!("SKIPPED on PostgreSQL: TEST_DATABASE_URL is not set; `cargo xtask test` runs it");
+    }
+    url
+}
+
+/// Makes a fresh database with the schema on the test server and returns its address.
+///
+/// # Panics
+/// When the server fails.
+pub async fn postgres_database(server: &str) -> String {
+    static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+    let name = || format!("test_{}", uuid::Uuid::from(UserId::new().0).simple());
+    let make = |name: String, template: Option<String>| async move {
+        let mut connection = sqlx::PgConnection::connect(server).await.expect("the test server answers");
+        let template = template.map(|t| format!(" TEMPLATE {t}")).unwrap_or_default();
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}{template}"));
+        connection.execute(create).await.expect("a database can be made");
+        let mut url = url::Url::parse(server).expect("a URL");
+        url.set_path(&name);
+        url.to_string()
+    };
+    let template = TEMPLATE
+        .get_or_init(|| async {
+            let template = name();
+            let db = Db::connect(&make(template.clone(), None).await, 1).await.expect("it can be opened");
+            db.migrate().await.expect("it can be migrated");
+            db.close().await;
+            template
+        })
+        .await;
+    make(name(), Some(template.clone())).await
+}
+
+impl Testbed {
+    /// On a SQLite file of its own.
+    pub async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("sqlite://{}", folder.path().join("test.db").display());
+        let db = Db::connect(&url, 1).await.expect("SQLite opens");
+        db.migrate().await.expect("SQLite migrates");
+        Self::over(db, Some(folder)).await
+    }
+
+    /// On a PostgreSQL database of its own.
+    pub async fn postgres() -> Option<Self> {
+        let url = postgres_database(&postgres_server()?).await;
+        Some(Self::over(Db::connect(&url, 4).await.expect("PostgreSQL opens"), None).await)
+    }
+
+    async fn over(db: Db, folder: Option<tempfile::TempDir>) -> Self {
+        let desk = Desk { clock: Clock::manual(start()), rules: Rules::default() };
+        let (staff, customer) = (user("sam@example.org", Role::SeniorEngineer), user("cleo@example.org", Role::EndUser));
+        let testbed = Self { db, desk, staff, customer, _folder: folder };
+        let mut tx = testbed.db.begin().await.expect("a transaction");
+        users::add(&mut tx, &testbed.staff).await.expect("a user");
+        users::add(&mut tx, &testbed.customer).await.expect("a user");
+        let _ = tx.commit().await.expect("a commit");
+        testbed
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.desk.clock.now()
+    }
+
+    /// Moves the clock.
+    pub fn advance(&self, by: TimeDelta) {
+        self.desk.clock.advance(by);
+    }
+
+    /// The staff member, as one who acts.
+    #[must_use]
+    pub fn staff(&self) -> Actor {
+        Actor { id: self.staff.id, staff: true, ip: None }
+    }
+
+    /// The customer, as one who acts.
+    #[must_use]
+    pub fn customer(&self) -> Actor {
+        Actor { id: self.customer.id, staff: false, ip: None }
+    }
+
+    /// A ticket the customer would open.
+    #[must_use]
+    pub fn draft(&self, priority: Priority) -> Draft {
+        Draft {
+            title: "The database is on fire".into(),
+            description: "Flames.".into(),
+            priority,
+            category: Category::Incident,
+            environment: None,
+            affected_service: None,
+            contact_name: None,
+            contact_email: None,
+            assignee_id: Some(self.staff.id),
+            labels: Vec::new(),
+            actor: self.customer(),
+            traceparent: None,
+        }
+    }
+
+    /// Opens a ticket.
+    pub async fn open(&self, priority: Priority) -> Ticket {
+        let mut tx = self.db.begin().await.expect("a transaction");
+        let opened = self.desk.open(&mut tx, vec![self.draft(priority)]).await.expect("a ticket");
+        let _ = tx.commit().await.expect("a commit");
+        opened.into_iter().next().expect("one ticket")
+    }
+
+    /// The ticket's clocks: first response, then resolution.
+    pub async fn clocks(&self, ticket: &Ticket) -> Vec<clocks::Stored> {
+        clocks::of_ticket(&self.db, ticket.id).await.expect("clocks")
+    }
+
+    /// Sweeps everything that is due.
+    pub async fn sweep(&self) -> Swept {
+        let mut tx = self.db.begin().await.expect("a transaction");
+        let swept = self.desk.sweep(&mut tx, 10_000).await.expect("a sweep");
+        let _ = tx.commit().await.expect("a commit");
+        swept
+    }
+
+    /// Enqueues jobs.
+    pub async fn enqueue(&self, new: Vec<jobs::NewJob>) -> Committed {
+        let mut tx = self.db.begin().await.expect("a transaction");
+        jobs::enqueue(&mut tx, new, self.now()).await.expect("jobs");
+        tx.commit().await.expect("a commit")
+    }
+}
+
+/// Makes a user who cannot sign in.
+#[must_use]
+pub fn user(email: &str, role: Role) -> User {
+    User {
+        id: UserId::new(),
+        email: email.into(),
+        name: email.split('@').next().unwrap_or_default().into(),
+        role,
+        password_hash: String::new(),
+        created_at: start(),
+        disabled_at: None,
+    }
+}
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// When there is none in time.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, within: Duration, mut ask: impl FnMut() -> F) -> T {
+    let deadline = std::time::Instant::now() + within;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,198 @@
+//! Finds the servers that the tests need, and installs what is missing with the system's package manager.
+
+use std::env;
+use std::fs;
+use std::io::{IsTerminal, stderr, stdin};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::which;
+
+const OLDEST_POSTGRES: u32 = 15;
+
+/// Says where the servers' programs are.
+pub(crate) struct Binaries {
+    /// The folder with `initdb`, `postgres` and, for the benchmark, `pgbench`.
+    pub(crate) postgres: PathBuf,
+    /// The `redis-server` program, or `valkey-server` where a system has replaced it.
+    pub(crate) redis: PathBuf,
+}
+
+impl Binaries {
+    /// Finds them all, after installing what is missing.
+    pub(crate) fn ensure() -> Result<Self> {
+        let (postgres, redis) = (find_postgres(), find_redis());
+        if let (Some(postgres), Some(redis)) = (postgres.clone(), redis.clone()) {
+            return Ok(Self { postgres, redis });
+        }
+        let manager = MANAGERS.iter().find(|manager| which(manager.program).is_some());
+        let manager = manager.with_context(|| {
+            format!("install PostgreSQL {OLDEST_POSTGRES} or newer and Redis 7 or newer, then try again")
+        })?;
+        let mut packages = Vec::new();
+        packages.extend_from_slice(if postgres.is_none() { manager.postgres } else { &[] });
+        packages.extend_from_slice(if redis.is_none() { manager.redis } else { &[] });
+        manager.install(&packages)?;
+        let postgres = find_postgres().with_context(|| {
+            format!("`{}` brought no PostgreSQL {OLDEST_POSTGRES} or newer: install one", manager.program)
+        })?;
+        let redis = find_redis()
+            .with_context(|| format!("`{}` brought no `redis-server`: install one", manager.program))?;
+        Ok(Self { postgres, redis })
+    }
+}
+
+fn find_redis() -> Option<PathBuf> {
+    which("redis-server").or_else(|| which("valkey-server"))
+}
+
+fn find_postgres() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    let mut versions = Vec::new();
+    for (parent, prefix) in [
+        ("/usr/lib/postgresql", ""),
+        ("/usr", "pgsql-"),
+        ("/opt/homebrew/opt", "postgresql@"),
+        ("/usr/local/opt", "postgresql@"),
+    ] {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(Ok(version)) = name.strip_prefix(prefix).map(str::parse::<u32>) {
+                versions.push((version, entry.path().join("bin")));
+            }
+        }
+    }
+    versions.sort();
+    folders.extend(versions.into_iter().rev().map(|(_, folder)| folder));
+    folders.into_iter().find_map(|folder| {
+        // Behind a link on the `PATH` is the folder that has all the programs.
+        let initdb = fs::canonicalize(folder.join("initdb")).ok()?;
+        let folder = initdb.parent()?.to_path_buf();
+        (postgres_version(&folder)? >= OLDEST_POSTGRES).then_some(folder)
+    })
+}
+
+fn postgres_version(folder: &Path) -> Option<u32> {
+    let output = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
+    parse_version(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Reads the major version in `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+fn parse_version(line: &str) -> Option<u32> {
+    let version = line.strip_prefix("postgres (PostgreSQL) ")?;
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+struct Manager {
+    program: &'static str,
+    refresh: &'static [&'static str],
+    install: &'static [&'static str],
+    as_root: bool,
+    postgres: &'static [&'static str],
+    redis: &'static [&'static str],
+}
+
+const MANAGERS: [Manager; 4] = [
+    Manager {
+        program: "apt-get",
+        refresh: &["-q", "update"],
+        install: &["-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "install"],
+        as_root: true,
+        postgres: &["postgresql"],
+        redis: &["redis-server"],
+    },
+    Manager {
+        program: "dnf",
+        refresh: &[],
+        install: &["-y", "install"],
+        as_root: true,
+        postgres: &["postgresql-server", "postgresql-contrib"],
+        redis: &["redis"],
+    },
+    Manager {
+        program: "pacman",
+        refresh: &[],
+        install: &["-S", "-y", "--needed", "--noconfirm"],
+        as_root: true,
+        postgres: &["postgresql"],
+        redis: &["valkey"],
+    },
+    Manager {
+        program: "brew",
+        refresh: &[],
+        install: &["install"],
+        as_root: false,
+        postgres: &["postgresql@17"],
+        redis: &["redis"],
+    },
+];
+
+impl Manager {
+    fn install(&self, packages: &[&str]) -> Result<()> {
+        let names = packages.join(" ");
+        eprintln!(
+            "xtask: the tests need {names}: installing with {}. Should your system start them as services, \
+             the tests do not use those.",
+            self.program
+        );
+        // A stale or broken third-party package list must not stop an install that may well succeed.
+        if !self.refresh.is_empty() && !self.call(self.refresh, &names)? {
+            eprintln!("xtask: `{} {}` failed, going on all the same", self.program, self.refresh.join(" "));
+        }
+        let arguments: Vec<&str> = self.install.iter().chain(packages).copied().collect();
+        ensure!(
+            self.call(&arguments, &names)?,
+            "`{} install {names}` failed: see its message above",
+            self.program
+        );
+        Ok(())
+    }
+
+    fn call(&self, arguments: &[&str], packages: &str) -> Result<bool> {
+        let mut command = if !self.as_root || is_root()? {
+            Command::new(self.program)
+        } else if which("sudo").is_some() {
+            let mut sudo = Command::new("sudo");
+            // Nobody could answer a question for a password.
+            sudo.args((!stdin().is_terminal()).then_some("-n"));
+            sudo.args(["env", "DEBIAN_FRONTEND=noninteractive", self.program]);
+            sudo
+        } else {
+            let (program, verb) = (self.program, self.install.last().copied().unwrap_or_default());
+            let verb = if program == "pacman" { "-S" } else { verb };
+            bail!(
+                "installing needs root and there is no sudo: run `{program} {verb} {packages}` as root, then try again"
+            )
+        };
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::from(stderr()));
+        let status = command.status().with_context(|| format!("`{}` could not be started", self.program))?;
+        Ok(status.success())
+    }
+}
+
+/// Says whether this process may do everything.
+pub(crate) fn is_root() -> Result<bool> {
+    let own = id(&["-u"]).context("`id -u` did not answer with a number")?;
+    Ok(own == 0)
+}
+
+/// Asks `id` for a number, such as the user id of a name.
+pub(crate) fn id(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_of_postgres_is_read() {
+        assert_eq!(parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(parse_version("postgres (PostgreSQL) 18beta1\n"), Some(18));
+        assert_eq!(parse_version("something else"), None);
+    }
+}
