@@ -1,1 +1,61 @@
+//! The API: authenticates, parses, calls one operation of the store, and answers.
 
+mod app;
+pub mod auth;
+mod call;
+mod creator;
+mod envelope;
+mod error;
+mod form;
+mod idempotency;
+mod observe;
+mod routes;
+mod views;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use shared::process::{Process, StartError};
+
+use app::App;
+
+/// How long running requests may take to end after a signal.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Serves the API on `API_ADDR` until the process is told to stop, then lets running requests end.
+///
+/// # Errors
+/// When the address is taken, or the tokens' secret is missing.
+pub async fn run(process: Process) -> Result<(), StartError> {
+    let addr = process.config.api_addr;
+    let listener = tokio::net::TcpListener::bind(addr).await;
+    let listener = listener.map_err(|error| format!("cannot listen on API_ADDR {addr}: {error}"))?;
+    let stop = process.stop.clone();
+    tokio::spawn(keep_checking(process.clone()));
+    let routes = router(process)?.into_make_service_with_connect_info::<SocketAddr>();
+    tracing::info!(%addr, "serving");
+    let stopping = stop.clone();
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = async { stopping.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+    }
+}
+
+/// The routes over what a process stands on; for tests, which call them without a socket.
+///
+/// # Errors
+/// When the tokens' secret is missing.
+pub fn router(process: Process) -> Result<Router, StartError> {
+    Ok(routes::router(App::new(process)?))
+}
+
+async fn keep_checking(process: Process) {
+    let every = Duration::from_secs(2);
+    process.health.expect("database", every * 5);
+    let mut ticks = tokio::time::interval(every);
+    while process.stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        process.health.report("database", process.db.check_schema().await);
+    }
+}

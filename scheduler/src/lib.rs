@@ -1,1 +1,49 @@
+//! The scheduler: notices what time does. Any number of them run at once; each of these loops is safe to repeat.
 
+mod cron;
+mod gauges;
+mod relay;
+mod rescue;
+mod sweep;
+
+use std::time::Duration;
+
+use shared::process::Process;
+use shared::store;
+use shared::store::desk;
+
+/// Sweeps, relays, rescues and ticks until the process is told to stop.
+pub async fn run(process: Process) {
+    let sweep_every = process.config.sweep_interval;
+    process.health.expect("sweep", (sweep_every * 10).max(Duration::from_secs(10)));
+    metrics::counter!("dogwatch_jobs_rescued_total").increment(0);
+    tokio::join!(
+        repeat(&process, "sweep", sweep_every, async || sweep::all(&process).await),
+        repeat(&process, "relay", relay::EVERY, async || relay::all(&process).await),
+        rescue::keep_rescuing(&process),
+        cron::keep_ticking(&process),
+        repeat(&process, "gauges", gauges::EVERY, async || gauges::queues(&process).await),
+        repeat(&process, "gauges", gauges::CLOCKS_EVERY, async || gauges::open_clocks(&process).await),
+    );
+}
+
+/// Does `step` again and again, `every` so often, and reports how it went. A failure is logged and outlived.
+async fn repeat(process: &Process, name: &'static str, every: Duration, step: impl AsyncFn() -> store::Result<()>) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while process.stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let outcome = step().await;
+        if let Err(error) = &outcome {
+            tracing::warn!(%error, step = name, "a round failed; trying again");
+        }
+        process.health.report(name, outcome);
+    }
+}
+
+/// The database's part of a desk error; the sweep meets no other.
+fn of_store(error: desk::Error) -> store::Error {
+    match error {
+        desk::Error::Store(error) => error,
+        other => store::Error::Schema(other.to_string()),
+    }
+}

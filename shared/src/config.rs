@@ -207,9 +207,7 @@ impl Vars<'_> {
 
     fn address(&self, name: &'static str) -> Result<Option<String>, Error> {
         let Some(value) = self.text(name) else { return Ok(None) };
-        let plain = value.trim().split_once('@').is_some_and(|(local, host)| {
-            !local.is_empty() && !host.is_empty() && !value.contains(|c: char| c.is_control() || " <>,;".contains(c))
-        });
+        let plain = crate::domain::is_mail_address(value.trim());
         if plain { Ok(Some(value.trim().to_lowercase())) } else { Err(bad(name, "must be one mail address like oncall@example.org")) }
     }
 

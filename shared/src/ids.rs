@@ -54,6 +54,8 @@ ids! {
     HistoryId
     /// One attempt to run a request under an idempotency key.
     ClaimToken
+    /// One HTTP request.
+    RequestId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

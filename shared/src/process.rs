@@ -124,3 +124,40 @@ async fn keep_agreeing(process: Process) {
         }
     }
 }
+
+/// Ends `main`: an error goes to standard error in one sentence, and the exit code is 1.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "the last word of a process that could not start")]
+pub fn exit(outcome: Result<(), StartError>) -> std::process::ExitCode {
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Answers `--help` and `--version` of a program that takes no arguments, and refuses anything else.
+///
+/// The process ends here for those two (exit code 0) and for arguments it does not know (exit code 2).
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what the flags are for")]
+pub fn only_flags(program: &str, does: &str) {
+    let Some(argument) = std::env::args().nth(1) else { return };
+    match argument.as_str() {
+        "--help" | "-h" => println!("{does}\n\nUsage: {program}\n\n{HELP}"),
+        "--version" | "-V" => println!("{program} {}", env!("CARGO_PKG_VERSION")),
+        _ => {
+            eprintln!("error: {program} takes no arguments; see `{program} --help`");
+            std::process::exit(2);
+        }
+    }
+    std::process::exit(0);
+}
+
+const HELP: &str = "Settings are environment variables: DATABASE_URL (postgres://…) and REDIS_URL are required,
+the API also needs JWT_SECRET. docs/operations.md lists all of them.
+
+Options:
+  -h, --help     Print this
+  -V, --version  Print the version";

@@ -84,7 +84,8 @@ impl Drop for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Read};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -93,14 +94,15 @@ mod tests {
         let scratch = std::env::temp_dir().join(format!("xtask-child-{}", std::process::id())).join("inner");
         std::fs::create_dir_all(&scratch).expect("a scratch folder");
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "sleep 60 & echo $!; wait"]).stdout(Stdio::piped());
+        command.args(["-c", "sleep 120 & echo started; wait"]).stdout(Stdio::piped());
         let mut guard = Guarded::spawn(&mut command, Stop::Terminate, Some(&scratch)).expect("a shell");
-        let mut grandchild = String::new();
-        let output = guard.child().stdout.take().expect("its output");
-        BufReader::new(output).read_line(&mut grandchild).expect("the grandchild's id");
+        let mut output = BufReader::new(guard.child().stdout.take().expect("its output"));
+        output.read_line(&mut String::new()).expect("its first line");
+        let begin = Instant::now();
         drop(guard);
-        let alive = Command::new("/bin/sh").args(["-c", "kill -s 0 \"$0\"", grandchild.trim()]).output();
-        assert!(!alive.expect("a shell").status.success(), "the grandchild lives on");
         assert!(!scratch.exists());
+        // The output ends when the last process that holds it is dead, here the grandchild.
+        output.read_to_end(&mut Vec::new()).expect("the end of its output");
+        assert!(begin.elapsed() < Duration::from_secs(60), "the grandchild lived on");
     }
 }

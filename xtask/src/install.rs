@@ -133,40 +133,40 @@ const MANAGERS: [Manager; 4] = [
 impl Manager {
     fn install(&self, packages: &[&str]) -> Result<()> {
         let names = packages.join(" ");
+        let by_sudo = self.as_root && !is_root()?;
+        if by_sudo && which("sudo").is_none() {
+            bail!(
+                "the tests need {names}, and installing needs root or sudo: \
+                 install them with `{}` as root, then try again",
+                self.program
+            );
+        }
         eprintln!(
-            "xtask: the tests need {names}: installing with {}. Should your system start them as services, \
+            "xtask: the tests need {names}: installing with {}{}. Should your system start them as services, \
              the tests do not use those.",
+            if by_sudo { "sudo " } else { "" },
             self.program
         );
         // A stale or broken third-party package list must not stop an install that may well succeed.
-        if !self.refresh.is_empty() && !self.call(self.refresh, &names)? {
+        if !self.refresh.is_empty() && !self.call(by_sudo, self.refresh)? {
             eprintln!("xtask: `{} {}` failed, going on all the same", self.program, self.refresh.join(" "));
         }
         let arguments: Vec<&str> = self.install.iter().chain(packages).copied().collect();
         ensure!(
-            self.call(&arguments, &names)?,
-            "`{} install {names}` failed: see its message above",
+            self.call(by_sudo, &arguments)?,
+            "{names} could not be installed, see above: install them with `{}` as root, then try again",
             self.program
         );
         Ok(())
     }
 
-    fn call(&self, arguments: &[&str], packages: &str) -> Result<bool> {
-        let mut command = if !self.as_root || is_root()? {
-            Command::new(self.program)
-        } else if which("sudo").is_some() {
-            let mut sudo = Command::new("sudo");
-            // Nobody could answer a question for a password.
-            sudo.args((!stdin().is_terminal()).then_some("-n"));
-            sudo.args(["env", "DEBIAN_FRONTEND=noninteractive", self.program]);
-            sudo
-        } else {
-            let (program, verb) = (self.program, self.install.last().copied().unwrap_or_default());
-            let verb = if program == "pacman" { "-S" } else { verb };
-            bail!(
-                "installing needs root and there is no sudo: run `{program} {verb} {packages}` as root, then try again"
-            )
-        };
+    fn call(&self, by_sudo: bool, arguments: &[&str]) -> Result<bool> {
+        let mut command = Command::new(if by_sudo { "sudo" } else { self.program });
+        if by_sudo {
+            // Without a terminal nobody could answer the question for a password.
+            command.args((!stdin().is_terminal()).then_some("-n"));
+            command.args(["env", "DEBIAN_FRONTEND=noninteractive", self.program]);
+        }
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::from(stderr()));
         let status = command.status().with_context(|| format!("`{}` could not be started", self.program))?;
         Ok(status.success())

@@ -1,7 +1,10 @@
 //! Runs every suite on private services.
 
-use std::io::{BufRead, BufReader, Write, stdout};
+use std::io::{BufRead, BufReader, Read, Write, stdout};
 use std::process::{ExitCode, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -29,18 +32,27 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     test.env("TEST_SCRATCH", &scratch);
     let mut guard = Guarded::spawn(&mut test, Stop::Terminate, Some(&scratch))?;
     let output = guard.child().stdout.take().context("cargo test has no output")?;
-    let mut totals = Totals::default();
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line.context("the output of cargo test could not be read")?;
-        stdout().write_all(&line)?;
-        stdout().write_all(b"\n")?;
-        totals.add(&String::from_utf8_lossy(&line));
-    }
+    let (sender, totals) = mpsc::channel();
+    thread::spawn(move || sender.send(pass_on(output)));
     let status = guard.wait()?;
+    let totals = totals
+        .recv_timeout(Duration::from_secs(10))
+        .context("a process that a test left behind still holds the output: have the test stop it")??;
     drop(services);
     println!("tests: {} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.ignored);
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
+}
+
+/// Copies the output as it comes, and sums up the results in it.
+fn pass_on(output: impl Read) -> Result<Totals> {
+    let mut totals = Totals::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("the output of cargo test could not be read")?;
+        stdout().write_all(&[line.as_slice(), b"\n"].concat())?;
+        totals.add(&String::from_utf8_lossy(&line));
+    }
+    Ok(totals)
 }
 
 fn chooses_packages(arguments: &[String]) -> bool {

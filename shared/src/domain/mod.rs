@@ -7,6 +7,18 @@ pub mod role;
 pub mod sla;
 pub mod ticket;
 
+/// Tells whether a text looks like one mail address: enough to keep out lists, names and header lines. Whether it
+/// exists only its mail server knows.
+#[must_use]
+pub fn is_mail_address(text: &str) -> bool {
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "<>,;:\"()[]\\".contains(c);
+    text.len() <= 254
+        && !text.contains(odd)
+        && text.split_once('@').is_some_and(|(local, host)| {
+            !local.is_empty() && local.len() <= 64 && !host.is_empty() && !host.contains('@') && !host.starts_with('.')
+        })
+}
+
 /// The built-in policies that apply to every ticket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {

@@ -3,11 +3,14 @@
 //! Whoever claims a job gets a lease: (`worker_id`, `lease_seq`). Everything that ends a lease checks both, so a
 //! worker that lost its lease can change nothing.
 
+use std::borrow::Cow;
+
 use chrono::TimeDelta;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::db::{Target, Tx, Value, query};
+use super::schedules::Schedule;
 use super::{Db, Result};
 use crate::domain::job::{Ending, Job, MAX_CRASHES, Priority};
 use crate::ids::{JobId, WorkerId};
@@ -19,6 +22,9 @@ pub const DISPATCH_GRACE: TimeDelta = TimeDelta::seconds(2);
 /// How long the relay waits before it sends a job again that nobody has claimed.
 const RELAY_AGAIN: TimeDelta = TimeDelta::seconds(10);
 
+/// How long workers leave an undispatched job to the relay before they take it themselves.
+const OVERDUE: TimeDelta = TimeDelta::seconds(1);
+
 /// How long any lease lasts at most, should its worker live but never finish.
 const LEASE: TimeDelta = TimeDelta::minutes(15);
 
@@ -26,7 +32,7 @@ const LEASE: TimeDelta = TimeDelta::minutes(15);
 #[derive(Clone, Debug)]
 pub struct NewJob {
     id: JobId,
-    kind: &'static str,
+    kind: Cow<'static, str>,
     priority: Priority,
     payload: serde_json::Value,
     run_at: Option<Timestamp>,
@@ -41,13 +47,28 @@ impl NewJob {
     pub fn of<J: Job>(job: &J) -> Self {
         Self {
             id: JobId::new(),
-            kind: J::KIND,
+            kind: Cow::Borrowed(J::KIND),
             priority: J::PRIORITY,
             payload: serde_json::to_value(job).unwrap_or_default(),
             run_at: None,
             max_attempts: J::MAX_ATTEMPTS,
             unique_key: None,
             traceparent: crate::telemetry::traceparent(),
+        }
+    }
+
+    /// Prepares the job of a schedule's tick; a tick whose job still waits or runs enqueues nothing.
+    #[must_use]
+    pub fn of_schedule(schedule: &Schedule) -> Self {
+        Self {
+            id: JobId::new(),
+            kind: Cow::Owned(schedule.kind.clone()),
+            priority: Priority::Low,
+            payload: schedule.payload.0.clone(),
+            run_at: None,
+            max_attempts: 3,
+            unique_key: Some(format!("schedule:{}", schedule.name)),
+            traceparent: None,
         }
     }
 
@@ -159,7 +180,7 @@ pub async fn enqueue(tx: &mut Tx, jobs: Vec<NewJob>, now: Timestamp) -> Result<V
         let relay_at = if run_at > now { run_at } else { now + DISPATCH_GRACE };
         [
             job.id.into(),
-            job.kind.into(),
+            job.kind.into_owned().into(),
             job.priority.into(),
             job.payload.into(),
             "ready".into(),
@@ -201,14 +222,15 @@ pub async fn claim(tx: &mut Tx, worker: WorkerId, ids: &[JobId], now: Timestamp)
 
 const CLAIM_OVERDUE: &str = "
     WITH claimed AS MATERIALIZED (
-        SELECT id AS claimed_id FROM jobs WHERE state = 'ready' AND priority = $4 AND relay_at <= $3
+        SELECT id AS claimed_id FROM jobs WHERE state = 'ready' AND priority = $4 AND relay_at <= $6
         ORDER BY relay_at LIMIT $5 {skip_locked})
     UPDATE jobs SET state = 'running', attempt = attempt + 1, lease_seq = lease_seq + 1, worker_id = $1,
         started_at = $3, deadline_at = $2
     FROM claimed WHERE id = claimed_id
     RETURNING ";
 
-/// Claims up to `limit` jobs of a queue that nobody has dispatched: how workers go on without a dispatcher.
+/// Claims up to `limit` jobs of a queue that the relay should have sent more than a second ago: how workers go on
+/// without Redis, and without schedulers.
 pub async fn claim_overdue(
     tx: &mut Tx,
     worker: WorkerId,
@@ -217,7 +239,7 @@ pub async fn claim_overdue(
     now: Timestamp,
 ) -> Result<Vec<Leased>> {
     let claim = query(CLAIM_OVERDUE).push(COLUMNS).bind(worker).bind(now + LEASE).bind(now);
-    claim.bind(priority).bind(limit).all(tx).await
+    claim.bind(priority).bind(limit).bind(now - OVERDUE).all(tx).await
 }
 
 /// How one leased job ended.

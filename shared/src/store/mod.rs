@@ -35,6 +35,14 @@ pub enum Error {
 /// The result of a store call.
 pub type Result<T> = std::result::Result<T, Error>;
 
+impl Error {
+    /// The error of work that was given up because the database, or this process, is going away.
+    #[must_use]
+    pub const fn away() -> Self {
+        Self::Unavailable(sqlx::Error::PoolClosed)
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::error::ErrorKind;

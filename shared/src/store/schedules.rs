@@ -40,6 +40,16 @@ pub async fn ensure(tx: &mut Tx, schedule: &Schedule) -> Result<()> {
     Ok(())
 }
 
+impl Schedule {
+    /// Defines a schedule of a job without settings, in UTC.
+    #[must_use]
+    pub fn new(name: &str, cron: &str, kind: &str, next_run_at: Timestamp) -> Self {
+        let (name, cron, zone, kind) = (name.into(), cron.into(), "UTC".into(), kind.into());
+        let payload = Json(serde_json::Value::Object(serde_json::Map::new()));
+        Self { name, cron, zone, kind, payload, next_run_at, last_run_at: None }
+    }
+}
+
 /// Lists the schedules whose tick has come.
 pub async fn due(on: impl Into<Target<'_>>, now: Timestamp) -> Result<Vec<Schedule>> {
     query("SELECT * FROM schedules WHERE next_run_at <= $1 ORDER BY next_run_at").bind(now).all(on).await

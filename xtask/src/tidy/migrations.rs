@@ -63,18 +63,15 @@ pub(super) fn every_store_function_is_exercised(tree: &Tree) -> Vec<Finding> {
         for (number, line) in (1..file.source.tests_begin()).zip(&file.source.code) {
             let Some(rest) = line.trim_start().strip_prefix("pub async fn ") else { continue };
             let function = rest.split(['(', '<']).next().unwrap_or_default();
-            let is_method = line.starts_with(' ');
-            let called = if is_method {
-                is_called(&format!(".{function}")) || is_called(&format!("::{function}"))
+            let calls: Vec<String> = if line.starts_with(' ') {
+                vec![format!("::{function}"), format!(".{function}")]
             } else {
                 // A folder's parent module may re-export what its files define.
-                modules.iter().any(|module| is_called(&format!("{module}::{function}")))
+                modules.iter().map(|module| format!("{module}::{function}")).collect()
             };
-            if !called {
-                let module = modules.last().copied().unwrap_or_default();
-                let text = format!(
-                    "`{module}::{function}(` is missing in `shared/tests/store`: test it on both databases"
-                );
+            if !calls.iter().any(|call| is_called(call)) {
+                let call = calls.last().map_or(function, String::as_str);
+                let text = format!("`{call}(` is missing in `shared/tests/store`: test it on both databases");
                 findings.push(Finding::new(&file.path, number, text));
             }
         }

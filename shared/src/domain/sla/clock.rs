@@ -164,7 +164,7 @@ pub struct Clock {
     pub started_at: Timestamp,
     /// Time counted as consumed before the first run (after `carry_fraction`).
     pub credit: TimeDelta,
-    /// The intervals in which it ran, before the present one.
+    /// The intervals in which it ran, before the present one. Where counting began again, an empty one comes first.
     pub runs: Vec<Run>,
     /// Since when it has been running; `None` while held or stopped.
     pub running_since: Option<Timestamp>,
@@ -306,8 +306,13 @@ impl Clock {
 
     fn begin_again(&mut self, credit: TimeDelta, at: Timestamp) {
         self.credit = credit;
-        self.runs.clear();
+        self.runs = vec![Run { from: at, to: at }];
         self.running_since = self.running_since.map(|_| at);
+    }
+
+    /// Since when time counts: the start, or the change that let counting begin again.
+    fn counting_from(&self) -> Timestamp {
+        self.runs.first().filter(|run| run.from == run.to).map_or(self.started_at, |run| run.from)
     }
 
     /// Tells whether somebody holds it.
@@ -376,8 +381,9 @@ impl Clock {
             return fired;
         }
         let elapsed = self.elapsed(now, calendar);
+        // A warning beyond the target would come after the breach: there is nothing left to warn of.
         while let Some(fraction) = self.warn_at.get(self.warned).copied()
-            && elapsed >= fraction.of(self.target)
+            && elapsed.min(self.target) >= fraction.of(self.target)
             && let Some(at) = self.reach(fraction.of(self.target), calendar)
         {
             let at = self.not_before_the_change(at);
@@ -417,8 +423,9 @@ impl Clock {
             Event::Paused { hold: Hold::Status, .. } => self.is_open() && !self.held_by_status,
             Event::Resumed { hold: Hold::Manual } => self.held_manually,
             Event::Resumed { hold: Hold::Status } => self.held_by_status,
-            Event::Retargeted { target_us, .. } => {
-                self.is_open() && Some(*target_us) != self.target.num_microseconds()
+            Event::Retargeted { target_us, mode } => {
+                let other = Some(*target_us) != self.target.num_microseconds();
+                self.is_open() && (other || *mode == Mode::Restart)
             }
             Event::Stopped | Event::Cancelled => self.is_open(),
             Event::Reopened => self.stopped_at.is_some() && !self.cancelled,
@@ -440,7 +447,7 @@ impl Clock {
     fn reach(&self, span: TimeDelta, calendar: &Calendar) -> Option<Timestamp> {
         let mut left = span - self.credit;
         if left <= TimeDelta::zero() {
-            return Some(self.retargeted_at.unwrap_or(self.started_at));
+            return Some(self.counting_from());
         }
         for run in &self.runs {
             let open = calendar.open_between(run.from, run.to);
@@ -456,7 +463,7 @@ impl Clock {
     fn exceed(&self, span: TimeDelta, calendar: &Calendar) -> Option<Timestamp> {
         let mut left = span - self.credit;
         if left < TimeDelta::zero() {
-            return Some(self.retargeted_at.unwrap_or(self.started_at));
+            return Some(self.counting_from());
         }
         for run in &self.runs {
             let open = calendar.open_between(run.from, run.to);

@@ -1,0 +1,137 @@
+//! One request by a known caller, and how its effect and its answer are committed as one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use serde::Serialize;
+use shared::ids::{ClaimToken, TicketId};
+use shared::store::desk::{self, Actor};
+use shared::store::users::User;
+use shared::store::{Tx, idempotency, tickets};
+
+use crate::app::App;
+use crate::envelope::{Envelope, respond};
+use crate::error::ApiError;
+use crate::form::Form;
+
+/// At most as many bytes to a JSON body.
+pub(crate) const MAX_BODY: usize = 256 * 1024;
+
+/// A request by a known caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) app: App,
+    pub(crate) user: Arc<User>,
+    /// The claim on the request's idempotency key, if it has one.
+    pub(crate) claim: Option<ClaimToken>,
+    ip: Option<String>,
+    /// The version that `If-Match` names.
+    if_match: Option<i64>,
+}
+
+impl FromRequestParts<App> for Call {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let user = match parts.extensions.get::<Arc<User>>() {
+            Some(user) => Arc::clone(user),
+            None => authenticate(app, &parts.headers).await?,
+        };
+        let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
+        let claim = parts.extensions.get::<ClaimToken>().copied();
+        Ok(Self { app: app.clone(), user, claim, ip, if_match: if_match(&parts.headers)? })
+    }
+}
+
+/// Finds out who is calling.
+pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<User>, ApiError> {
+    let header = headers.get(header::AUTHORIZATION).ok_or(ApiError::Unauthorized("Sign in and send Authorization: Bearer <token>."))?;
+    let token = header.to_str().ok().and_then(|value| value.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let id = token.and_then(|token| app.tokens.user(token));
+    let id = id.ok_or(ApiError::Unauthorized("The token is not valid or has expired; sign in again."))?;
+    let user = app.accounts.enabled(&app.process.db, id).await?;
+    user.ok_or(ApiError::Unauthorized("The account is disabled or gone."))
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let value = value.to_str().unwrap_or_default().trim();
+    if value == "*" {
+        return Ok(None);
+    }
+    let version = value.trim_start_matches("W/").trim_matches('"').parse();
+    version.map(Some).map_err(|_| ApiError::Malformed("If-Match must be the ETag of the ticket, such as \"3\".".into()))
+}
+
+impl Call {
+    /// The caller as one who acts on tickets.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { id: self.user.id, staff: self.user.role.is_staff(), ip: self.ip.clone() }
+    }
+
+    /// The version the caller expects, from `If-Match` or else from the body.
+    pub(crate) fn expects(&self, in_body: Option<i64>) -> Option<i64> {
+        self.if_match.or(in_body)
+    }
+
+    /// Renders a desk error: a stale version is 412 where `If-Match` named it, 409 where the body did.
+    pub(crate) fn refused(&self, error: desk::Error) -> ApiError {
+        match error {
+            desk::Error::Stale { .. } if self.if_match.is_some() => ApiError::Stale(format!("{}.", capital(&error.to_string()))),
+            error => error.into(),
+        }
+    }
+
+    /// Finds the ticket that a path names by identifier or number.
+    pub(crate) async fn ticket_id(&self, name: &str) -> Result<TicketId, ApiError> {
+        if let Ok(id) = name.parse() {
+            return Ok(id);
+        }
+        let number = name.strip_prefix("INC-").and_then(|number| number.parse().ok());
+        let number: i64 = number.ok_or(ApiError::NotFound("ticket"))?;
+        tickets::by_number(&self.app.process.db, number).await?.ok_or(ApiError::NotFound("ticket"))
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Tx, ApiError> {
+        Ok(self.app.process.db.begin().await?)
+    }
+
+    /// Commits the effect together with the answer, so that a repeated request gets the answer and has no effect.
+    pub(crate) async fn commit<T: Serialize>(&self, mut tx: Tx, envelope: Envelope<T>) -> Result<Response, ApiError> {
+        let answer = envelope.render().map_err(|error| ApiError::Internal(error.to_string()))?;
+        if let Some(claim) = self.claim
+            && !idempotency::store(&mut tx, claim, &answer).await?
+        {
+            tx.rollback().await?;
+            return Err(crate::idempotency::running());
+        }
+        self.app.process.queue.push(tx.commit().await?);
+        Ok(respond(answer))
+    }
+}
+
+fn capital(text: &str) -> String {
+    text[..1].to_uppercase() + &text[1..]
+}
+
+/// The fields of a JSON body.
+pub(crate) struct Body(pub(crate) Form);
+
+impl FromRequest<App> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+        let json = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let json = json.is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"));
+        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| ApiError::TooLarge)?;
+        if !json && !bytes.is_empty() {
+            return Err(ApiError::NotJson);
+        }
+        Ok(Self(Form::json(&bytes)?))
+    }
+}

@@ -1,0 +1,117 @@
+//! Lists of tickets, page by page.
+
+use std::collections::HashMap;
+
+use axum::extract::RawQuery;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::ids::TicketId;
+use shared::store::tickets::{self, Filter, Position, SlaFilter, SortBy};
+
+use crate::call::Call;
+use crate::envelope::Envelope;
+use crate::error::ApiError;
+use crate::form::Form;
+use crate::views::TicketView;
+
+/// Where a page ended, and in which order: opaque to clients.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cursor {
+    sort: String,
+    #[serde(flatten)]
+    position: Position,
+}
+
+/// Lists tickets, newest first unless told otherwise.
+pub(super) async fn list_tickets(call: Call, RawQuery(query): RawQuery) -> Result<Envelope<Vec<TicketView>>, ApiError> {
+    let (mut filter, sort, count) = read_filter(Form::query(query.as_deref().unwrap_or_default()))?;
+    let limit = filter.limit;
+    // One more than asked for tells whether there is a next page.
+    filter.limit = limit + 1;
+    let db = &call.app.process.db;
+    let mut found = tickets::list(db, &filter).await?;
+    let has_more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = found.last().filter(|_| has_more).map(|(_, position)| write_cursor(&sort, position));
+    let mut meta = json!({ "has_more": has_more, "next_cursor": next, "limit": limit });
+    if count {
+        meta["total"] = tickets::count(db, &filter).await?.into();
+    }
+    let ids: Vec<TicketId> = found.iter().map(|(ticket, _)| ticket.id).collect();
+    let mut labels: HashMap<TicketId, Vec<String>> = HashMap::new();
+    for (ticket, label) in tickets::labels_of(db, &ids).await? {
+        labels.entry(ticket).or_default().push(label);
+    }
+    let view = |(ticket, _): (tickets::Ticket, _)| {
+        let labels = labels.remove(&ticket.id).unwrap_or_default();
+        TicketView::new(ticket, labels)
+    };
+    Ok(Envelope::ok(found.into_iter().map(view).collect()).meta(meta))
+}
+
+fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
+    let sort = form.line("sort", 20).flatten().unwrap_or_else(|| "-created_at".into());
+    let by = match sort.trim_start_matches('-') {
+        "created_at" => SortBy::CreatedAt,
+        "updated_at" => SortBy::UpdatedAt,
+        "priority" => SortBy::Priority,
+        "status" => SortBy::Status,
+        "due_at" => SortBy::DueAt,
+        _ => {
+            let known = "Must be created_at, updated_at, priority, status or due_at, with an optional - in front.";
+            form.complain("unknown_value", "sort", known);
+            SortBy::CreatedAt
+        }
+    };
+    let sla = match form.line("sla", 20).flatten().as_deref() {
+        None => None,
+        Some("at_risk") => Some(SlaFilter::AtRisk),
+        Some("breached") => Some(SlaFilter::Breached),
+        Some("paused") => Some(SlaFilter::Paused),
+        Some(_) => {
+            form.complain("unknown_value", "sla", "Must be at_risk, breached or paused.");
+            None
+        }
+    };
+    let after = read_cursor(&mut form, &sort);
+    let count: Option<bool> = form.parse("count", "true or false").flatten();
+    let user = "the id of a user";
+    let filter = Filter {
+        status: form.words("status"),
+        priority: form.words("priority"),
+        category: form.words("category"),
+        assignee: form.parse("assignee", user).flatten(),
+        reporter: form.parse("reporter", user).flatten(),
+        label: form.line("label", 50).flatten(),
+        sla,
+        created_from: form.time("created_from"),
+        created_to: form.time("created_to"),
+        updated_from: form.time("updated_from"),
+        updated_to: form.time("updated_to"),
+        sort: by,
+        descending: sort.starts_with('-'),
+        after,
+        offset: form.number("offset", 0..=1_000_000).unwrap_or(0),
+        limit: form.number("limit", 1..=100).unwrap_or(20),
+    };
+    form.finish()?;
+    Ok((filter, sort, count.unwrap_or(false)))
+}
+
+fn write_cursor(sort: &str, position: &Position) -> String {
+    let cursor = Cursor { sort: sort.into(), position: position.clone() };
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
+}
+
+fn read_cursor(form: &mut Form, sort: &str) -> Option<Position> {
+    let text = form.line("cursor", 500).flatten()?;
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+    let cursor: Option<Cursor> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let usable = cursor.filter(|cursor| cursor.sort == sort);
+    if usable.is_none() {
+        form.complain("invalid", "cursor", "Must be a next_cursor from a list in the same order.");
+    }
+    usable.map(|cursor| cursor.position)
+}

@@ -1,0 +1,173 @@
+//! What the API shows of what the store keeps.
+
+use chrono::TimeDelta;
+use serde::Serialize;
+use shared::domain::sla::{Metric, State};
+use shared::domain::ticket::{Category, Priority, Status};
+use shared::ids::{ClockId, TicketId, UserId};
+use shared::store::clocks::Stored;
+use shared::store::tickets::{Change, Ticket};
+use shared::store::users::User;
+use shared::time::Timestamp;
+
+/// A ticket.
+#[derive(Debug, Serialize)]
+pub(crate) struct TicketView {
+    id: TicketId,
+    number: String,
+    title: String,
+    description: String,
+    status: Status,
+    priority: Priority,
+    category: Category,
+    environment: Option<String>,
+    affected_service: Option<String>,
+    contact: Option<ContactView>,
+    labels: Vec<String>,
+    reporter_id: UserId,
+    assignee_id: Option<UserId>,
+    version: i64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    responded_at: Option<Timestamp>,
+    acknowledged_at: Option<Timestamp>,
+    acknowledged_by: Option<UserId>,
+    resolved_at: Option<Timestamp>,
+    closed_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct ContactView {
+    name: Option<String>,
+    email: Option<String>,
+}
+
+impl TicketView {
+    pub(crate) fn new(ticket: Ticket, labels: Vec<String>) -> Self {
+        let (name, email) = (ticket.contact_name.clone(), ticket.contact_email.clone());
+        let contact = (name.is_some() || email.is_some()).then_some(ContactView { name, email });
+        Self {
+            id: ticket.id,
+            number: ticket.key(),
+            title: ticket.title,
+            description: ticket.description,
+            status: ticket.status,
+            priority: ticket.priority,
+            category: ticket.category,
+            environment: ticket.environment,
+            affected_service: ticket.affected_service,
+            contact,
+            labels,
+            reporter_id: ticket.reporter_id,
+            assignee_id: ticket.assignee_id,
+            version: ticket.version,
+            created_at: ticket.created_at,
+            updated_at: ticket.updated_at,
+            responded_at: ticket.responded_at,
+            acknowledged_at: ticket.acknowledged_at,
+            acknowledged_by: ticket.acknowledged_by,
+            resolved_at: ticket.resolved_at,
+            closed_at: ticket.closed_at,
+        }
+    }
+}
+
+/// A clock as of an instant.
+#[derive(Debug, Serialize)]
+pub(crate) struct ClockView {
+    id: ClockId,
+    ticket_id: TicketId,
+    metric: Metric,
+    state: State,
+    target_ms: i64,
+    elapsed_ms: i64,
+    remaining_ms: i64,
+    overrun_ms: i64,
+    started_at: Timestamp,
+    due_at: Option<Timestamp>,
+    breach_at: Option<Timestamp>,
+    breached_at: Option<Timestamp>,
+    detected_at: Option<Timestamp>,
+    waived_at: Option<Timestamp>,
+    stopped_at: Option<Timestamp>,
+    /// Who holds it: `manual`, `status`, both or nobody.
+    paused_by: Vec<&'static str>,
+    warnings: Vec<WarningView>,
+}
+
+#[derive(Debug, Serialize)]
+struct WarningView {
+    fraction: f64,
+    at: Option<Timestamp>,
+}
+
+impl ClockView {
+    /// Shows a clock as of `now`, with what fell due up to then even if no sweep has recorded it yet.
+    pub(crate) fn new(mut stored: Stored, now: Timestamp) -> Self {
+        let calendar = stored.calendar();
+        let now = now.max(stored.clock.last_at);
+        let recorded_at = stored.clock.detected_at;
+        stored.clock.fire(now, &calendar);
+        let clock = &stored.clock;
+        let elapsed = clock.elapsed(now, &calendar);
+        let (remaining, overrun) = (clock.target - elapsed, elapsed - clock.target);
+        let ms = |span: TimeDelta| span.max(TimeDelta::zero()).num_milliseconds();
+        let held = [("manual", clock.held_manually), ("status", clock.held_by_status)];
+        let warning = |(fraction, at): (shared::domain::sla::Fraction, _)| WarningView { fraction: f64::from(fraction.0) / 1e6, at };
+        Self {
+            id: stored.id,
+            ticket_id: stored.ticket_id,
+            metric: stored.metric,
+            state: clock.state(),
+            target_ms: ms(clock.target),
+            elapsed_ms: ms(elapsed),
+            remaining_ms: ms(remaining),
+            overrun_ms: ms(overrun),
+            started_at: clock.started_at,
+            due_at: clock.due_at(&calendar),
+            breach_at: clock.breach_at(&calendar),
+            breached_at: clock.breached_at,
+            detected_at: recorded_at,
+            waived_at: clock.waived_at,
+            stopped_at: clock.stopped_at,
+            paused_by: held.into_iter().filter_map(|(who, holds)| holds.then_some(who)).collect(),
+            warnings: clock.warnings(&calendar).map(warning).collect(),
+        }
+    }
+}
+
+/// One change of one field.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChangeView {
+    field: String,
+    old_value: Option<String>,
+    new_value: Option<String>,
+    version: i64,
+    actor_id: Option<UserId>,
+    ip: Option<String>,
+    at: Timestamp,
+}
+
+impl From<Change> for ChangeView {
+    fn from(change: Change) -> Self {
+        let Change { version, field, old_value, new_value, actor_id, ip, at, .. } = change;
+        Self { field, old_value, new_value, version, actor_id, ip, at }
+    }
+}
+
+/// The caller's own account.
+#[derive(Debug, Serialize)]
+pub(crate) struct UserView {
+    id: UserId,
+    email: String,
+    name: String,
+    role: shared::domain::role::Role,
+    created_at: Timestamp,
+}
+
+impl From<&User> for UserView {
+    fn from(user: &User) -> Self {
+        let (email, name) = (user.email.clone(), user.name.clone());
+        Self { id: user.id, email, name, role: user.role, created_at: user.created_at }
+    }
+}

@@ -1,0 +1,91 @@
+//! Takes jobs from workers that are gone.
+//!
+//! A worker is gone when it has not been heard for a while, and only if we could have heard it: after the database
+//! was away, everybody gets a full window to report before anybody is judged.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use shared::process::Process;
+use shared::store::{self, jobs};
+
+/// How often to look.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long a worker may be silent: five heartbeats.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// A pause between two successful looks after which nothing is known about who was alive.
+const BLIND: Duration = Duration::from_secs(3);
+
+/// Since when this process has been able to hear every heartbeat.
+#[derive(Debug)]
+struct Watch {
+    since: Instant,
+    last: Instant,
+}
+
+impl Watch {
+    const fn new(now: Instant) -> Self {
+        Self { since: now, last: now }
+    }
+
+    /// Says that the database answered; tells whether silent workers may be judged now.
+    fn heard(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.last) > BLIND {
+            self.since = now;
+        }
+        self.last = now;
+        now.duration_since(self.since) > SILENCE
+    }
+}
+
+pub(crate) async fn keep_rescuing(process: &Process) {
+    let watch = tokio::sync::Mutex::new(Watch::new(Instant::now()));
+    crate::repeat(process, "rescue", EVERY, async || {
+        let may_judge = watch.lock().await.heard(Instant::now());
+        let rescued = rescue(process, may_judge).await;
+        if rescued.is_err() {
+            *watch.lock().await = Watch::new(Instant::now());
+        }
+        rescued
+    })
+    .await;
+}
+
+async fn rescue(process: &Process, may_judge: bool) -> store::Result<()> {
+    let now = process.desk.clock.now();
+    let gone_before = may_judge.then(|| now - TimeDelta::from_std(SILENCE).unwrap_or_default());
+    let mut tx = process.db.begin().await?;
+    let rescued = jobs::rescue(&mut tx, gone_before, now).await?;
+    let _ = tx.commit().await?;
+    if rescued == jobs::Rescued::default() {
+        return Ok(());
+    }
+    metrics::counter!("dogwatch_jobs_rescued_total").increment((rescued.again + rescued.dead) as u64);
+    let dead = metrics::counter!("dogwatch_jobs_finished_total", "kind" => "crashed", "outcome" => "dead");
+    dead.increment(rescued.dead as u64);
+    tracing::warn!(again = rescued.again, dead = rescued.dead, "took jobs from workers that are gone");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_judged_until_everybody_could_have_reported() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut watch = Watch::new(start);
+        for second in 1..=10 {
+            assert!(!watch.heard(at(second)), "{second}");
+        }
+        assert!(watch.heard(at(11)));
+        assert!(!watch.heard(at(20)), "the database was away");
+        for second in 21..=30 {
+            assert!(!watch.heard(at(second)), "{second}");
+        }
+        assert!(watch.heard(at(31)));
+    }
+}

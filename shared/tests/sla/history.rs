@@ -1,0 +1,157 @@
+//! What happens to a clock, in whole seconds since its start, and how the engine takes it.
+
+use chrono::{DateTime, TimeDelta};
+use proptest::prelude::{Just, Strategy, prop_oneof};
+use proptest::{collection, sample};
+use shared::domain::sla::{Calendar, Clock, Event, Fraction, Hold, Mode, Recorded};
+use shared::time::Timestamp;
+
+pub(crate) const CALENDAR: Calendar = Calendar::AlwaysOpen;
+
+/// A command to a clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Command {
+    Pause(Hold),
+    Resume(Hold),
+    Retarget(i64, Mode),
+    Stop,
+    Cancel,
+    Reopen,
+    /// Somebody looks.
+    Sweep,
+}
+
+/// Everything that happens to a clock until `end`.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) target: i64,
+    /// Parts per million of the target, ascending.
+    pub(crate) warn: Vec<u32>,
+    /// When and what, in order.
+    pub(crate) commands: Vec<(i64, Command)>,
+    pub(crate) end: i64,
+}
+
+/// Who looks at the clock besides its commands, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sweeps {
+    /// Only at the end.
+    AtTheEnd,
+    /// After every so many seconds.
+    Every(i64),
+    /// A second after the clock asked for it, as the store does.
+    AsAsked,
+}
+
+/// The instant `us` microseconds after the start.
+pub(crate) fn at_us(us: i64) -> Timestamp {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default() + TimeDelta::microseconds(us)
+}
+
+/// The instant `s` seconds after the start.
+pub(crate) fn at(s: i64) -> Timestamp {
+    at_us(s * 1_000_000)
+}
+
+/// Microseconds since the start.
+pub(crate) fn us(at: Timestamp) -> i64 {
+    (at - self::at(0)).num_microseconds().unwrap_or(i64::MAX)
+}
+
+impl Command {
+    fn event(self) -> Option<Event> {
+        Some(match self {
+            Self::Pause(hold) => Event::Paused { hold, reason: None },
+            Self::Resume(hold) => Event::Resumed { hold },
+            Self::Retarget(target, mode) => Event::Retargeted { target_us: target * 1_000_000, mode },
+            Self::Stop => Event::Stopped,
+            Self::Cancel => Event::Cancelled,
+            Self::Reopen => Event::Reopened,
+            Self::Sweep => return None,
+        })
+    }
+}
+
+impl History {
+    /// Runs the engine over it and returns the clock with all that was recorded.
+    pub(crate) fn run(&self, sweeps: Sweeps) -> (Clock, Vec<Recorded>) {
+        let warn_at = self.warn.iter().map(|ppm| Fraction(*ppm)).collect();
+        let (mut clock, started) = Clock::start(TimeDelta::seconds(self.target), warn_at, at(0));
+        let mut recorded = vec![started];
+        let mut from = 0;
+        for (s, command) in &self.commands {
+            sweep(&mut clock, &mut recorded, sweeps, from, *s);
+            recorded.extend(match command.event() {
+                Some(event) => clock.take(event, at(*s), &CALENDAR),
+                None => clock.fire(at(*s), &CALENDAR),
+            });
+            from = *s;
+        }
+        sweep(&mut clock, &mut recorded, sweeps, from, self.end);
+        recorded.extend(clock.fire(at(self.end), &CALENDAR));
+        (clock, recorded)
+    }
+}
+
+fn sweep(clock: &mut Clock, recorded: &mut Vec<Recorded>, sweeps: Sweeps, from: i64, to: i64) {
+    for s in from..to {
+        let looks = match sweeps {
+            Sweeps::AtTheEnd => return,
+            Sweeps::Every(seconds) => s % seconds == 0,
+            Sweeps::AsAsked => clock.next_fire_at(&CALENDAR).is_some_and(|next| next < at(s)),
+        };
+        if looks {
+            let fired = clock.fire(at(s), &CALENDAR);
+            assert!(!fired.is_empty() || matches!(sweeps, Sweeps::Every(_)), "asked for a sweep in vain: {clock:?}");
+            recorded.extend(fired);
+        }
+        let next = clock.next_fire_at(&CALENDAR);
+        assert!(!looks || next.is_none_or(|next| next >= at(s)), "{next:?} should have been recorded: {clock:?}");
+    }
+}
+
+/// What happened, without when it was seen: the same for all sweeps.
+pub(crate) fn log(recorded: &[Recorded]) -> Vec<(i64, String)> {
+    let entry = |r: &Recorded| {
+        let what = match &r.event {
+            Event::Paused { hold, .. } => format!("paused {hold}"),
+            Event::Resumed { hold } => format!("resumed {hold}"),
+            Event::Retargeted { target_us, mode } => format!("retargeted {} {mode}", target_us / 1_000_000),
+            Event::Warned { fraction } => format!("warned {}", fraction.0),
+            other => other.kind().to_owned(),
+        };
+        (us(r.at), what)
+    };
+    recorded.iter().map(entry).collect()
+}
+
+/// Histories of up to `most` commands. Short targets and gaps make them meet at the same second often.
+pub(crate) fn histories(most: usize) -> impl Strategy<Value = History> {
+    (sample::select(vec![5_i64, 12, 40, 120]), 0..=2_i64).prop_flat_map(move |(gap, stretch)| {
+        let longest = gap * (1 + 2 * stretch);
+        let commands = collection::vec((0..=gap, commands(longest)), 0..=most);
+        let warn = sample::subsequence(vec![1, 250_000, 333_333, 500_000, 750_000, 999_999, 1_000_000, 1_100_000], 0..=5);
+        (1..=longest, warn, commands, 0..=gap).prop_map(|(target, warn, gaps, last)| {
+            let mut now = 0;
+            let commands = gaps.into_iter().map(|(gap, command)| {
+                now += gap;
+                (now, command)
+            });
+            let commands = commands.collect();
+            History { target, warn, commands, end: now + last }
+        })
+    })
+}
+
+fn commands(longest: i64) -> impl Strategy<Value = Command> {
+    let hold = || sample::select(Hold::ALL.to_vec());
+    prop_oneof![
+        4 => hold().prop_map(Command::Pause),
+        5 => hold().prop_map(Command::Resume),
+        3 => (1..=longest, sample::select(Mode::ALL.to_vec())).prop_map(|(target, mode)| Command::Retarget(target, mode)),
+        2 => Just(Command::Stop),
+        1 => Just(Command::Cancel),
+        2 => Just(Command::Reopen),
+        1 => Just(Command::Sweep),
+    ]
+}

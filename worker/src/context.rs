@@ -1,0 +1,118 @@
+//! What a job has at hand while it runs.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use shared::domain::job::Ending;
+use shared::ids::WorkerId;
+use shared::process::{Process, StartError};
+use shared::store::jobs::{self, Leased};
+use shared::store::{self, Db, Tx};
+use shared::time::Timestamp;
+
+use crate::mail::Mailer;
+
+/// One boot of a worker: what all its jobs share.
+#[derive(Debug)]
+pub struct Worker {
+    /// Identifies this boot; leases belong to it.
+    pub(crate) id: WorkerId,
+    pub(crate) process: Process,
+    pub(crate) mailer: Mailer,
+}
+
+impl Worker {
+    /// Prepares a worker.
+    ///
+    /// # Errors
+    /// When a mail setting cannot be used.
+    pub fn new(process: Process) -> Result<Self, StartError> {
+        let mailer = Mailer::new(&process.config)?;
+        Ok(Self { id: WorkerId::new(), process, mailer })
+    }
+}
+
+/// One attempt at one job.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub(crate) worker: Arc<Worker>,
+    /// The job.
+    pub job: Leased,
+}
+
+/// How an attempt went well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The work is done; the executor puts it on record.
+    Done,
+    /// There was nothing to do, for this reason.
+    Skip(String),
+    /// The job put its own end on record, together with what it wrote.
+    Committed(Ending),
+}
+
+/// How an attempt failed. `?` on anything transient gives `Retry`.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Try again later, after a backoff, until the attempts are used up.
+    #[error("{0}")]
+    Retry(String),
+    /// Do not try again: a person should look.
+    #[error("{0}")]
+    Dead(String),
+    /// Not now; this attempt does not count.
+    #[error("put off for {0}")]
+    Snooze(TimeDelta),
+    /// Another worker has the job by now; nothing was changed.
+    #[error("the lease was lost")]
+    LeaseLost,
+}
+
+impl From<store::Error> for JobError {
+    fn from(error: store::Error) -> Self {
+        Self::Retry(error.to_string())
+    }
+}
+
+impl Context {
+    /// The database.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.worker.process.db
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.worker.process.desk.clock.now()
+    }
+
+    /// Tells whether a failure now would be the last.
+    #[must_use]
+    pub fn is_last_attempt(&self) -> bool {
+        self.job.attempt >= self.job.max_attempts
+    }
+
+    /// Makes sure that no other worker has the job: just before something that cannot be undone.
+    ///
+    /// # Errors
+    /// `LeaseLost` when another has it by now.
+    pub async fn still_mine(&self) -> Result<(), JobError> {
+        let held = jobs::holds(self.db(), self.worker.id, &self.job).await?;
+        if held { Ok(()) } else { Err(JobError::LeaseLost) }
+    }
+
+    /// Commits what the job wrote together with its end, and dispatches what it enqueued.
+    ///
+    /// # Errors
+    /// `LeaseLost` when another worker has the job by now; then nothing is changed.
+    pub async fn commit(&self, mut tx: Tx, ending: Ending, note: Option<String>) -> Result<Outcome, JobError> {
+        let end = jobs::End { job: self.job.clone(), ending, note };
+        if jobs::finish(&mut tx, self.worker.id, vec![end], self.now()).await?.is_empty() {
+            tx.rollback().await?;
+            return Err(JobError::LeaseLost);
+        }
+        self.worker.process.queue.push(tx.commit().await?);
+        Ok(Outcome::Committed(ending))
+    }
+}

@@ -1,0 +1,386 @@
+//! Claims jobs in batches, runs them side by side, and puts their ends on record in batches.
+//!
+//! Messages only say which jobs to claim. A second way in needs none: once a second the worker takes jobs that
+//! nobody dispatched in time, so it goes on while Redis or every scheduler is down.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures::FutureExt;
+use shared::domain::job::{Ending, Priority, backoff};
+use shared::ids::JobId;
+use shared::queue::{Inbox, Lanes};
+use shared::store::jobs::{self, Again, End, Leased};
+use shared::store::{Result as StoreResult, workers};
+use shared::telemetry;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::context::{Context, JobError, Outcome, Worker};
+use crate::registry::Registry;
+
+/// How often a worker says that it lives; the rescue gives up on it after five silent beats.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How often a worker looks for jobs that nobody dispatched.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long running jobs may take to end after a signal.
+const GRACE: Duration = Duration::from_secs(25);
+
+/// At most as many claims or ends to a transaction.
+const BATCH: usize = 256;
+
+struct Executor {
+    worker: Arc<Worker>,
+    registry: Registry,
+    slots: Arc<Semaphore>,
+    /// Lower priorities may not take all slots, so that a higher one always finds some soon.
+    lanes: [Arc<Semaphore>; 3],
+    freed: Arc<Notify>,
+    ended: mpsc::Sender<Finished>,
+    running: TaskTracker,
+    abort: CancellationToken,
+}
+
+/// A slot, held while a job runs.
+struct Slot {
+    _any: OwnedSemaphorePermit,
+    _lane: OwnedSemaphorePermit,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.freed.notify_one();
+    }
+}
+
+struct Finished {
+    job: Leased,
+    result: Result<Outcome, JobError>,
+}
+
+/// Runs jobs until the process stops.
+pub(crate) async fn run(worker: Arc<Worker>, registry: Registry) {
+    let slots = worker.process.config.worker_concurrency;
+    let stop = worker.process.stop.clone();
+    worker.process.health.expect("heartbeat", HEARTBEAT * 5);
+    worker.process.health.expect("claim", POLL * 10);
+    let (ended, ends) = mpsc::channel(slots.max(BATCH) * 2);
+    let (inbox, lanes) = Inbox::new(slots.max(BATCH));
+    let lane = |share: usize| Arc::new(Semaphore::new((slots * share / 8).max(1)));
+    let executor = Arc::new(Executor {
+        slots: Arc::new(Semaphore::new(slots)),
+        lanes: [lane(8), lane(7), lane(4)],
+        freed: Arc::new(Notify::new()),
+        ended,
+        running: TaskTracker::new(),
+        abort: CancellationToken::new(),
+        worker: Arc::clone(&worker),
+        registry,
+    });
+
+    let heartbeat_stop = CancellationToken::new();
+    let heartbeat = tokio::spawn(keep_beating(Arc::clone(&worker), heartbeat_stop.clone()));
+    let queue = worker.process.queue.clone();
+    let delivery_stop = stop.clone();
+    let delivery = tokio::spawn(async move { queue.deliver(inbox, delivery_stop).await });
+    let recorder = tokio::spawn(record_ends(Arc::clone(&worker), ends));
+
+    executor.claim_until(lanes, &stop).await;
+    executor.drain().await;
+    drop(executor);
+    let _ = recorder.await;
+    delivery.abort();
+    hand_back(&worker).await;
+    heartbeat_stop.cancel();
+    let _ = heartbeat.await;
+}
+
+impl Executor {
+    async fn claim_until(self: &Arc<Self>, mut lanes: Lanes, stop: &CancellationToken) {
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !stop.is_cancelled() {
+            let mut wanted = Vec::new();
+            let mut overdue = false;
+            for (lane, priority) in lanes.iter_mut().zip(Priority::ALL) {
+                while wanted.len() < BATCH
+                    && !lane.is_empty()
+                    && let Some(slot) = self.free_slot(*priority)
+                    && let Ok(id) = lane.try_recv()
+                {
+                    wanted.push((id, slot));
+                }
+            }
+            if wanted.is_empty() {
+                let [high, normal, low] = &mut lanes;
+                let free = self.lanes.each_ref().map(|lane| lane.available_permits().min(self.slots.available_permits()) > 0);
+                let received = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => continue,
+                    Some(id) = high.recv(), if free[0] => Some((Priority::High, id)),
+                    Some(id) = normal.recv(), if free[1] => Some((Priority::Normal, id)),
+                    Some(id) = low.recv(), if free[2] => Some((Priority::Low, id)),
+                    _ = poll.tick() => { overdue = true; None },
+                    () = self.freed.notified(), if free.contains(&false) => continue,
+                };
+                wanted.extend(received.and_then(|(priority, id)| Some((id, self.free_slot(priority)?))));
+            }
+            let claimed = if overdue { self.claim_overdue().await } else { self.claim(wanted).await };
+            if let Err(error) = &claimed {
+                // The jobs stay in the ledger; they are dispatched or polled for again.
+                tracing::warn!(%error, "could not claim jobs");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            self.worker.process.health.report("claim", claimed);
+        }
+    }
+
+    fn free_slot(&self, priority: Priority) -> Option<Slot> {
+        let lane = Arc::clone(&self.lanes[priority as usize]).try_acquire_owned().ok()?;
+        let any = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        Some(Slot { _any: any, _lane: lane, freed: Arc::clone(&self.freed) })
+    }
+
+    async fn claim(self: &Arc<Self>, wanted: Vec<(JobId, Slot)>) -> StoreResult<()> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let process = &self.worker.process;
+        let ids: Vec<JobId> = wanted.iter().map(|(id, _)| *id).collect();
+        let mut slots: HashMap<JobId, Slot> = wanted.into_iter().collect();
+        let mut tx = process.db.begin().await?;
+        let claimed = jobs::claim(&mut tx, self.worker.id, &ids, process.desk.clock.now()).await?;
+        let _ = tx.commit().await?;
+        for job in claimed {
+            if let Some(slot) = slots.remove(&job.id) {
+                self.start(job, slot);
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim_overdue(self: &Arc<Self>) -> StoreResult<()> {
+        let process = &self.worker.process;
+        for priority in Priority::ALL {
+            loop {
+                let slots: Vec<Slot> = std::iter::from_fn(|| self.free_slot(*priority)).take(BATCH).collect();
+                if slots.is_empty() {
+                    break;
+                }
+                let limit = slots.len();
+                let mut tx = process.db.begin().await?;
+                let now = process.desk.clock.now();
+                let rows = i64::try_from(limit).unwrap_or(1);
+                let claimed = jobs::claim_overdue(&mut tx, self.worker.id, *priority, rows, now).await?;
+                let _ = tx.commit().await?;
+                let found = claimed.len();
+                metrics::counter!("dogwatch_jobs_polled_total").increment(found as u64);
+                for (job, slot) in claimed.into_iter().zip(slots) {
+                    self.start(job, slot);
+                }
+                if found < limit {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, job: Leased, slot: Slot) {
+        let executor = Arc::clone(self);
+        self.running.spawn(async move {
+            let attempt = executor.attempt(job);
+            let aborted = executor.abort.cancelled();
+            // Aborted jobs are handed back with everything else this worker still holds.
+            let finished = tokio::select! { finished = attempt => Some(finished), () = aborted => None };
+            drop(slot);
+            if let Some(finished) = finished {
+                let _ = executor.ended.send(finished).await;
+            }
+        });
+    }
+
+    async fn attempt(&self, job: Leased) -> Finished {
+        let Some(entry) = self.registry.get(&job.kind) else {
+            let result = Err(JobError::Dead(format!("this worker does not know jobs of kind {}", job.kind)));
+            return Finished { job, result };
+        };
+        let span = span_of(&job);
+        let waited = self.worker.process.desk.clock.now() - job.run_at;
+        metrics::histogram!("dogwatch_job_wait_seconds", "priority" => job.priority.as_str())
+            .record(waited.as_seconds_f64().max(0.0));
+        let started = std::time::Instant::now();
+        let cx = Context { worker: Arc::clone(&self.worker), job: job.clone() };
+        let attempt = tokio::time::timeout(entry.timeout, (entry.attempt)(cx));
+        let result = match AssertUnwindSafe(attempt).catch_unwind().instrument(span.clone()).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(JobError::Retry(format!("it took longer than {} s", entry.timeout.as_secs()))),
+            Err(panic) => Err(JobError::Retry(format!("it panicked: {}", panic_message(&*panic)))),
+        };
+        metrics::histogram!("dogwatch_job_duration_seconds", "kind" => entry.kind).record(started.elapsed().as_secs_f64());
+        let _entered = span.enter();
+        log(&job, &result);
+        Finished { job, result }
+    }
+
+    async fn drain(&self) {
+        self.running.close();
+        if tokio::time::timeout(GRACE, self.running.wait()).await.is_err() {
+            tracing::warn!(jobs = self.running.len(), "jobs did not end in time; handing them back");
+            self.abort.cancel();
+            self.running.wait().await;
+        }
+    }
+}
+
+/// A first attempt right after its cause is part of the cause's trace; anything later has a trace of its own, with
+/// a link (OpenTelemetry semantic conventions for messaging).
+fn span_of(job: &Leased) -> tracing::Span {
+    let span = tracing::info_span!(
+        parent: None,
+        "job",
+        otel.name = format!("process {}", job.kind),
+        otel.kind = "consumer",
+        job.id = %job.id,
+        job.kind = job.kind,
+        job.attempt = job.attempt,
+    );
+    let cause = job.traceparent.as_deref().and_then(telemetry::parse_traceparent);
+    if let Some(cause) = cause {
+        let immediate = job.attempt == 1 && job.run_at - job.created_at < TimeDelta::seconds(1);
+        if immediate {
+            telemetry::continue_trace(&span, cause);
+        } else {
+            telemetry::link_trace(&span, cause);
+        }
+    }
+    span
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+fn log(job: &Leased, result: &Result<Outcome, JobError>) {
+    match result {
+        Ok(Outcome::Skip(reason)) => tracing::info!(job.id = %job.id, job.kind, reason, "job had nothing to do"),
+        Ok(_) => tracing::debug!(job.id = %job.id, job.kind, "job done"),
+        Err(error) => {
+            let error = telemetry::masked(&error.to_string());
+            tracing::warn!(job.id = %job.id, job.kind, job.attempt, error, "job failed");
+        }
+    }
+}
+
+/// Puts ends on record, as many to a transaction as have gathered while the last one was committed.
+async fn record_ends(worker: Arc<Worker>, mut ends: mpsc::Receiver<Finished>) {
+    let mut gathered = Vec::new();
+    while ends.recv_many(&mut gathered, BATCH).await > 0 {
+        let (mut ended, mut again) = (Vec::new(), Vec::new());
+        for finished in gathered.drain(..) {
+            count(&finished);
+            decide(&worker, finished, &mut ended, &mut again);
+        }
+        let mut pause = Duration::from_millis(100);
+        while let Err(error) = record(&worker, &ended, &again).await {
+            // The leases fence this off should the jobs have been rescued meanwhile.
+            tracing::warn!(%error, "could not put ended jobs on record; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+            if worker.process.stop.is_cancelled() && pause >= Duration::from_secs(2) {
+                break;
+            }
+        }
+    }
+}
+
+async fn record(worker: &Worker, ended: &[End], again: &[Again]) -> StoreResult<()> {
+    if ended.is_empty() && again.is_empty() {
+        return Ok(());
+    }
+    let process = &worker.process;
+    let mut tx = process.db.begin().await?;
+    jobs::finish(&mut tx, worker.id, ended.to_vec(), process.desk.clock.now()).await?;
+    jobs::put_back(&mut tx, worker.id, again.to_vec()).await?;
+    let _ = tx.commit().await?;
+    Ok(())
+}
+
+/// Turns how an attempt went into what becomes of the job.
+fn decide(worker: &Worker, finished: Finished, ended: &mut Vec<End>, again: &mut Vec<Again>) {
+    let Finished { job, result } = finished;
+    let now = worker.process.desk.clock.now();
+    let mut end = |job, ending, note| ended.push(End { job, ending, note });
+    match result {
+        Ok(Outcome::Committed(_)) | Err(JobError::LeaseLost) => {}
+        Ok(Outcome::Done) => end(job, Ending::Done, None),
+        Ok(Outcome::Skip(reason)) => end(job, Ending::Discarded, Some(reason)),
+        Err(JobError::Dead(error)) => end(job, Ending::Dead, Some(error)),
+        Err(JobError::Retry(error)) if job.attempt >= job.max_attempts => end(job, Ending::Dead, Some(error)),
+        Err(JobError::Retry(error)) => {
+            let at = now + backoff(job.attempt, rand::random());
+            again.push(Again { job: job.id, lease_seq: job.lease_seq, at, refund: 0, error: Some(error) });
+        }
+        Err(JobError::Snooze(by)) => {
+            again.push(Again { job: job.id, lease_seq: job.lease_seq, at: now + by, refund: 1, error: None });
+        }
+    }
+}
+
+fn count(finished: &Finished) {
+    let outcome = match &finished.result {
+        Ok(Outcome::Done | Outcome::Committed(Ending::Done)) => "done",
+        Ok(Outcome::Skip(_) | Outcome::Committed(Ending::Discarded)) => "discarded",
+        Ok(Outcome::Committed(Ending::Dead)) | Err(JobError::Dead(_)) => "dead",
+        Err(JobError::Retry(_)) if finished.job.attempt >= finished.job.max_attempts => "dead",
+        Err(JobError::Retry(_)) => "retried",
+        Err(JobError::Snooze(_)) => "snoozed",
+        Err(JobError::LeaseLost) => "lease_lost",
+    };
+    metrics::counter!("dogwatch_jobs_finished_total", "kind" => finished.job.kind.clone(), "outcome" => outcome).increment(1);
+}
+
+async fn keep_beating(worker: Arc<Worker>, stop: CancellationToken) {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".into());
+    let mut beat = tokio::time::interval(HEARTBEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(beat.tick()).await.is_some() {
+        let outcome = say_alive(&worker, &host).await;
+        if let Err(error) = &outcome {
+            tracing::warn!(%error, "could not send a heartbeat");
+        }
+        worker.process.health.report("heartbeat", outcome);
+    }
+}
+
+async fn say_alive(worker: &Worker, host: &str) -> StoreResult<()> {
+    let process = &worker.process;
+    let mut tx = process.db.begin().await?;
+    workers::beat(&mut tx, worker.id, process.config.process.name(), host, process.desk.clock.now()).await?;
+    let _ = tx.commit().await?;
+    Ok(())
+}
+
+async fn hand_back(worker: &Worker) {
+    let back = async {
+        let mut tx = worker.process.db.begin().await?;
+        let jobs = jobs::hand_back(&mut tx, worker.id, worker.process.desk.clock.now()).await?;
+        workers::remove(&mut tx, worker.id).await?;
+        let _ = tx.commit().await?;
+        StoreResult::Ok(jobs)
+    };
+    match back.await {
+        Ok(0) => {}
+        Ok(jobs) => tracing::info!(jobs, "handed back jobs that did not end"),
+        Err(error) => tracing::warn!(%error, "could not hand back jobs; they will be rescued"),
+    }
+}

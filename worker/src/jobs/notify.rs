@@ -1,0 +1,50 @@
+//! Decides whom a cause concerns.
+
+use shared::domain::cause::Cause;
+use shared::domain::job::{Ending, Notify, SendMail};
+use shared::store::tickets::Ticket;
+use shared::store::{Tx, jobs, notifications, tickets, users};
+
+use crate::context::{Context, JobError, Outcome};
+use crate::registry::Run;
+
+impl Run for Notify {
+    async fn run(&self, cx: &Context) -> Result<Outcome, JobError> {
+        let mut tx = cx.db().begin().await?;
+        let Some(ticket) = tickets::get(&mut tx, self.cause.ticket()).await? else {
+            tx.rollback().await?;
+            return Ok(Outcome::Skip("the ticket is gone".into()));
+        };
+        super::send_mail::link_to_the_ticket(&self.cause, &ticket);
+        let people = concerned(&mut tx, &self.cause, &ticket, cx.worker.process.config.oncall_email.as_deref()).await?;
+        if people.is_empty() {
+            tx.rollback().await?;
+            metrics::counter!("dogwatch_notifications_suppressed_total", "reason" => "nobody").increment(1);
+            return Ok(Outcome::Skip("nobody to tell: no assignee, reporter or ONCALL_EMAIL has an address in use".into()));
+        }
+        let now = cx.now();
+        let decided = notifications::decide(&mut tx, &self.cause, &people, now).await?;
+        let mail = |notification: &_| jobs::NewJob::of(&SendMail { notification: *notification }).priority(self.cause.priority());
+        jobs::enqueue(&mut tx, decided.iter().map(mail).collect(), now).await?;
+        cx.commit(tx, Ending::Done, None).await
+    }
+}
+
+/// The addresses of those concerned, each once: the assignee always, the reporter but for escalation steps, and
+/// whoever is on call of everything about a service level.
+async fn concerned(tx: &mut Tx, cause: &Cause, ticket: &Ticket, oncall: Option<&str>) -> Result<Vec<String>, JobError> {
+    let (reporter, oncall) = match cause {
+        Cause::Created { .. } | Cause::Resolved { .. } => (Some(ticket.reporter_id), None),
+        Cause::Warning { .. } | Cause::Breached { .. } => (Some(ticket.reporter_id), oncall),
+        Cause::EscalationStep { .. } => (None, oncall),
+    };
+    let mut people = Vec::new();
+    for id in ticket.assignee_id.into_iter().chain(reporter) {
+        let user = users::get(&mut *tx, id).await?;
+        people.extend(user.filter(|user| user.disabled_at.is_none()).map(|user| user.email));
+    }
+    people.extend(oncall.map(str::to_lowercase));
+    people.sort_unstable();
+    people.dedup();
+    Ok(people)
+}

@@ -1,0 +1,7 @@
+//! Mail: what it says and how it leaves.
+
+mod letter;
+mod mailer;
+
+pub(crate) use letter::{Letter, Subject};
+pub(crate) use mailer::{Mailer, SendError};
