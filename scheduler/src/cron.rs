@@ -2,6 +2,7 @@
 //! cannot fire a tick twice, and ticks missed in an outage are caught up once.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -12,6 +13,7 @@ use shared::process::Process;
 use shared::store::schedules::{self, Schedule};
 use shared::store::{self, jobs, leases};
 use shared::time::Timestamp;
+use tokio::sync::OnceCell;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -22,17 +24,19 @@ const LEADER: &str = "cron";
 
 pub(crate) async fn keep_ticking(process: &Process) {
     let me = WorkerId::new();
-    let defined = tokio::sync::OnceCell::new();
-    crate::repeat(process, LEADER, EVERY, async || {
-        defined.get_or_try_init(|| define(process)).await?;
-        tick(process, me).await
-    })
-    .await;
+    let defined = Arc::new(OnceCell::new());
+    let step = |process| define_and_tick(process, Arc::clone(&defined), me);
+    crate::repeat(process, LEADER, EVERY, step).await;
     if let Ok(mut tx) = process.db.begin().await {
         // Only spares the next leader a wait: the lease expires anyway.
         let _ = leases::give_back(&mut tx, LEADER, me).await;
         let _ = tx.commit().await;
     }
+}
+
+async fn define_and_tick(process: Process, defined: Arc<OnceCell<()>>, me: WorkerId) -> store::Result<()> {
+    defined.get_or_try_init(|| define(&process)).await?;
+    tick(&process, me).await
 }
 
 async fn define(process: &Process) -> store::Result<()> {

@@ -11,7 +11,7 @@ pub(crate) const EVERY: Duration = Duration::from_secs(5);
 /// Counting the clocks costs what is open, not what is due, so it is done rarely.
 pub(crate) const CLOCKS_EVERY: Duration = Duration::from_secs(60);
 
-pub(crate) async fn queues(process: &Process) -> store::Result<()> {
+pub(crate) async fn queues(process: Process) -> store::Result<()> {
     let now = process.desk.clock.now();
     let depths = jobs::depths(&process.db, now).await?;
     for priority in Priority::ALL {
@@ -26,7 +26,7 @@ pub(crate) async fn queues(process: &Process) -> store::Result<()> {
     Ok(())
 }
 
-pub(crate) async fn open_clocks(process: &Process) -> store::Result<()> {
+pub(crate) async fn open_clocks(process: Process) -> store::Result<()> {
     let open = clocks::open_by_state(&process.db).await?;
     for state in ["active", "paused", "breached"] {
         let clocks = open.iter().find(|(s, _)| s == state).map_or(0, |(_, n)| u32::try_from(*n).unwrap_or(u32::MAX));

@@ -18,21 +18,24 @@ pub async fn run(process: Process) {
     process.health.expect("sweep", (sweep_every * 10).max(Duration::from_secs(10)));
     metrics::counter!("dogwatch_jobs_rescued_total").increment(0);
     tokio::join!(
-        repeat(&process, "sweep", sweep_every, async || sweep::all(&process).await),
-        repeat(&process, "relay", relay::EVERY, async || relay::all(&process).await),
+        repeat(&process, "sweep", sweep_every, sweep::all),
+        repeat(&process, "relay", relay::EVERY, relay::all),
         rescue::keep_rescuing(&process),
         cron::keep_ticking(&process),
-        repeat(&process, "gauges", gauges::EVERY, async || gauges::queues(&process).await),
-        repeat(&process, "gauges", gauges::CLOCKS_EVERY, async || gauges::open_clocks(&process).await),
+        repeat(&process, "gauges", gauges::EVERY, gauges::queues),
+        repeat(&process, "gauges", gauges::CLOCKS_EVERY, gauges::open_clocks),
     );
 }
 
 /// Does `step` again and again, `every` so often, and reports how it went. A failure is logged and outlived.
-async fn repeat(process: &Process, name: &'static str, every: Duration, step: impl AsyncFn() -> store::Result<()>) {
+async fn repeat<F>(process: &Process, name: &'static str, every: Duration, step: impl Fn(Process) -> F)
+where
+    F: Future<Output = store::Result<()>>,
+{
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while process.stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let outcome = step().await;
+        let outcome = step(process.clone()).await;
         if let Err(error) = &outcome {
             tracing::warn!(%error, step = name, "a round failed; trying again");
         }

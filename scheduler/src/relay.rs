@@ -12,9 +12,9 @@ pub(crate) const EVERY: Duration = Duration::from_millis(250);
 /// At most as many jobs to a transaction.
 const BATCH: usize = 10_000;
 
-pub(crate) async fn all(process: &Process) -> store::Result<()> {
+pub(crate) async fn all(process: Process) -> store::Result<()> {
     for priority in Priority::ALL {
-        relay(process, *priority).await?;
+        relay(&process, *priority).await?;
     }
     Ok(())
 }

@@ -3,11 +3,13 @@
 //! A worker is gone when it has not been heard for a while, and only if we could have heard it: after the database
 //! was away, everybody gets a full window to report before anybody is judged.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use shared::process::Process;
 use shared::store::{self, jobs};
+use tokio::sync::Mutex;
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(1);
@@ -41,16 +43,18 @@ impl Watch {
 }
 
 pub(crate) async fn keep_rescuing(process: &Process) {
-    let watch = tokio::sync::Mutex::new(Watch::new(Instant::now()));
-    crate::repeat(process, "rescue", EVERY, async || {
-        let may_judge = watch.lock().await.heard(Instant::now());
-        let rescued = rescue(process, may_judge).await;
-        if rescued.is_err() {
-            *watch.lock().await = Watch::new(Instant::now());
-        }
-        rescued
-    })
-    .await;
+    let watch = Arc::new(Mutex::new(Watch::new(Instant::now())));
+    let look = |process| look(process, Arc::clone(&watch));
+    crate::repeat(process, "rescue", EVERY, look).await;
+}
+
+async fn look(process: Process, watch: Arc<Mutex<Watch>>) -> store::Result<()> {
+    // Asking the database comes first: only once it has answered is silence anybody's own.
+    let may_judge = match process.db.check_schema().await {
+        Ok(()) => watch.lock().await.heard(Instant::now()),
+        Err(error) => return Err(error),
+    };
+    rescue(&process, may_judge).await
 }
 
 async fn rescue(process: &Process, may_judge: bool) -> store::Result<()> {

@@ -11,10 +11,10 @@ use crate::of_store;
 const BATCH: i64 = 1_000;
 
 /// Sweeps until nothing is due any more.
-pub(crate) async fn all(process: &Process) -> store::Result<()> {
+pub(crate) async fn all(process: Process) -> store::Result<()> {
     let started = Instant::now();
-    while clocks(process).await? == BATCH.unsigned_abs() as usize {}
-    while steps(process).await? == BATCH.unsigned_abs() as usize {}
+    while clocks(&process).await? == BATCH.unsigned_abs() as usize {}
+    while steps(&process).await? == BATCH.unsigned_abs() as usize {}
     metrics::counter!("dogwatch_sweeps_total").increment(1);
     metrics::histogram!("dogwatch_sweep_duration_seconds").record(started.elapsed().as_secs_f64());
     Ok(())

@@ -116,6 +116,8 @@ pub struct Config {
     pub service_name: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Whether to log errors only, because standard output tells the story; `RUST_LOG` overrides it.
+    pub quiet: bool,
     /// Whether to migrate the database at start rather than refuse to run on an older schema.
     pub auto_migrate: bool,
 }
@@ -163,6 +165,7 @@ impl Config {
             otlp_endpoint: vars.url("OTEL_EXPORTER_OTLP_ENDPOINT", &["http", "https"])?,
             service_name: vars.text("OTEL_SERVICE_NAME").unwrap_or_else(|| service.into()),
             log_format: vars.log_format(&process)?,
+            quiet: false,
             auto_migrate: vars.auto_migrate(&process)?,
             process,
         })

@@ -27,6 +27,9 @@ pub struct Telemetry {
     tracer: SdkTracerProvider,
 }
 
+/// What is logged unless `RUST_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info,sqlx=warn,apalis_core=warn,apalis_redis=warn,hyper=warn,h2=warn,tower=warn";
+
 /// Sets up logs on standard error, traces (exported where `OTEL_EXPORTER_OTLP_ENDPOINT` says) and metrics.
 ///
 /// # Errors
@@ -44,7 +47,7 @@ pub fn init(config: &Config) -> Result<Telemetry, Box<dyn std::error::Error + Se
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false);
-    let default = "info,sqlx=warn,apalis_core=warn,apalis_redis=warn,hyper=warn,h2=warn,tower=warn";
+    let default = if config.quiet { "error" } else { DEFAULT_FILTER };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match config.log_format {

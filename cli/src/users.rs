@@ -1,0 +1,107 @@
+//! Accounts.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use chrono::TimeDelta;
+use clap::Subcommand;
+use dogwatch_api::auth;
+use shared::domain::role::Role;
+use shared::ids::UserId;
+use shared::process::Process;
+use shared::store::users::{self, User};
+use shared::store::{self};
+
+/// `dogwatch user …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add an account
+    Add {
+        /// Address to sign in with
+        #[arg(long)]
+        email: String,
+        /// Name for people to read
+        #[arg(long)]
+        name: String,
+        /// What they are to the service desk: end_user, devops_engineer, senior_engineer, team_lead, manager, admin
+        #[arg(long)]
+        role: Role,
+        /// At least 8 characters; made and printed once when not given
+        #[arg(long)]
+        password: Option<String>,
+    },
+    /// List accounts
+    List,
+    /// Keep somebody from signing in and from using their tokens
+    Disable {
+        /// Whom
+        #[arg(long)]
+        email: String,
+    },
+}
+
+pub(crate) async fn run(command: Command, process: &Process) -> anyhow::Result<()> {
+    match command {
+        Command::Add { email, name, role, password } => {
+            let made = password.is_none();
+            let password = password.unwrap_or_else(make_password);
+            let user = new(process, &email, &name, role, &password)?;
+            let mut tx = process.db.begin().await?;
+            match users::add(&mut tx, &user).await {
+                Err(store::Error::Conflict(_)) => anyhow::bail!("there is an account with the address {} already", user.email),
+                added => added?,
+            }
+            let _ = tx.commit().await?;
+            println!("Added {} ({role}).", user.email);
+            if made {
+                println!("Password: {password}\nIt is not shown again.");
+            }
+        }
+        Command::List => {
+            let all = users::list(&process.db).await?;
+            if all.is_empty() {
+                println!("There are no accounts yet; `dogwatch user add` makes one.");
+            }
+            for user in all {
+                let disabled = user.disabled_at.map_or("", |_| "  disabled");
+                println!("{:<32} {:<16} {}{disabled}", user.email, user.role, user.name);
+            }
+        }
+        Command::Disable { email } => {
+            let mut tx = process.db.begin().await?;
+            let disabled = users::disable(&mut tx, &email, process.desk.clock.now()).await?;
+            let _ = tx.commit().await?;
+            anyhow::ensure!(disabled, "there is no enabled account with the address {email}");
+            println!("Disabled {email}; tokens in use stop working within seconds.");
+        }
+    }
+    Ok(())
+}
+
+/// Makes an account, not yet stored.
+pub(crate) fn new(process: &Process, email: &str, name: &str, role: Role, password: &str) -> anyhow::Result<User> {
+    let email = email.trim().to_lowercase();
+    anyhow::ensure!(shared::domain::is_mail_address(&email), "--email must be one mail address");
+    anyhow::ensure!(!name.trim().is_empty() && !name.contains(char::is_control), "--name must be one line, not empty");
+    anyhow::ensure!(password.chars().count() >= 8, "--password must be at least 8 characters");
+    let password_hash = auth::hash_password(password).map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))?;
+    let created_at = process.desk.clock.now();
+    Ok(User { id: UserId::new(), email, name: name.trim().into(), role, password_hash, created_at, disabled_at: None })
+}
+
+/// Makes a password of 20 characters that nobody confuses when reading: about 100 bits.
+pub(crate) fn make_password() -> String {
+    const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    (0..20).map(|_| char::from(LETTERS[usize::from(rand::random::<u8>()) % LETTERS.len()])).collect()
+}
+
+/// Prints a token for an account.
+pub(crate) async fn print_token(process: &Process, email: &str, ttl: Duration) -> anyhow::Result<()> {
+    let user = users::by_email(&process.db, email).await?.with_context(|| format!("there is no account with the address {email}"))?;
+    anyhow::ensure!(user.disabled_at.is_none(), "the account {email} is disabled");
+    let secret = process.config.jwt_secret.as_ref().context("JWT_SECRET is missing")?;
+    let now = process.desk.clock.now();
+    let token = auth::Tokens::new(secret).issue(user.id, now, now + TimeDelta::from_std(ttl)?)?;
+    println!("{token}");
+    Ok(())
+}

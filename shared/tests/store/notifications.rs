@@ -1,0 +1,99 @@
+//! Who has been told what.
+
+use shared::domain::cause::Cause;
+use shared::domain::sla::Fraction;
+use shared::domain::ticket::Priority;
+use shared::ids::{ClockId, EscalationId, NotificationId};
+use shared::on_both;
+use shared::store::notifications::{self, State};
+use shared::store::tickets::Ticket;
+use shared::testkit::Testbed;
+
+use crate::{at, seconds, write};
+
+on_both! {
+    nobody_is_told_twice_about_one_cause,
+    every_cause_is_one_of_its_own,
+    a_notification_is_settled_once,
+    the_latest_come_first_and_those_of_a_ticket_in_order,
+}
+
+fn addresses(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| format!("{name}@example.org")).collect()
+}
+
+async fn decide(t: &Testbed, cause: &Cause, names: &[&str]) -> Vec<NotificationId> {
+    write(t, async |tx| notifications::decide(tx, cause, &addresses(names), t.now()).await).await
+}
+
+fn causes(ticket: &Ticket) -> Vec<Cause> {
+    let (ticket, clock, escalation) = (ticket.id, ClockId::new(), EscalationId::new());
+    let warning = |revision, percent| Cause::Warning { ticket, clock, revision, fraction: Fraction::percent(percent) };
+    vec![
+        Cause::Created { ticket },
+        Cause::Resolved { ticket, version: 2 },
+        Cause::Resolved { ticket, version: 4 },
+        warning(0, 50),
+        warning(0, 75),
+        warning(1, 50),
+        Cause::Breached { ticket, clock },
+        Cause::Breached { ticket, clock: ClockId::new() },
+        Cause::EscalationStep { ticket, escalation, step: 1 },
+        Cause::EscalationStep { ticket, escalation, step: 2 },
+    ]
+}
+
+async fn nobody_is_told_twice_about_one_cause(t: Testbed) {
+    let ticket = t.open(Priority::High).await;
+    let cause = Cause::Created { ticket: ticket.id };
+    assert_eq!(decide(&t, &cause, &["ann", "ben"]).await.len(), 2);
+    assert_eq!(decide(&t, &cause, &["ann", "ben"]).await, []);
+    assert_eq!(decide(&t, &cause, &["ben", "cid", "cid"]).await.len(), 1);
+    assert_eq!(decide(&t, &cause, &[]).await, []);
+    let mut told: Vec<_> = notifications::of_ticket(&t.db, ticket.id).await.unwrap();
+    told.sort_by(|a, b| a.recipient.cmp(&b.recipient));
+    assert!(told.iter().all(|n| n.cause.0 == cause && n.state == State::Pending && n.created_at == t.now()));
+    assert_eq!(told.iter().map(|n| n.recipient.clone()).collect::<Vec<_>>(), addresses(&["ann", "ben", "cid"]));
+}
+
+async fn every_cause_is_one_of_its_own(t: Testbed) {
+    let ticket = t.open(Priority::High).await;
+    for cause in causes(&ticket) {
+        let ids = decide(&t, &cause, &["ann"]).await;
+        let stored = notifications::get(&t.db, ids[0]).await.unwrap().unwrap();
+        assert_eq!((stored.cause.0, stored.ticket_id), (cause, ticket.id));
+    }
+}
+
+async fn a_notification_is_settled_once(t: Testbed) {
+    let ticket = t.open(Priority::High).await;
+    for (cause, state) in causes(&ticket).iter().zip([State::Sent, State::Suppressed, State::Failed]) {
+        let id = decide(&t, cause, &["ann"]).await[0];
+        let reason = (state != State::Sent).then_some("the ticket was resolved");
+        let settle = async |state, reason, s| {
+            write(&t, async |tx| notifications::settle(tx, id, state, reason, at(seconds(s))).await).await
+        };
+        assert!(settle(state, reason, 1).await);
+        assert!(!settle(State::Failed, Some("again"), 2).await);
+        let settled = notifications::get(&t.db, id).await.unwrap().unwrap();
+        assert_eq!((settled.state, settled.reason.as_deref()), (state, reason));
+        assert_eq!(settled.settled_at, Some(at(seconds(1))));
+        assert_eq!(decide(&t, cause, &["ann"]).await, [], "settled is settled");
+    }
+    let unknown = NotificationId::new();
+    assert!(!write(&t, async |tx| notifications::settle(tx, unknown, State::Sent, None, t.now()).await).await);
+    assert_eq!(notifications::get(&t.db, unknown).await.unwrap(), None);
+}
+
+async fn the_latest_come_first_and_those_of_a_ticket_in_order(t: Testbed) {
+    let (one, two) = (t.open(Priority::High).await, t.open(Priority::Low).await);
+    let mut all = Vec::new();
+    for ticket in [&one, &two, &one] {
+        let causes = causes(ticket);
+        all.extend(decide(&t, &causes[all.len()], &["ann"]).await);
+    }
+    let of = notifications::of_ticket(&t.db, one.id).await.unwrap();
+    assert_eq!(of.iter().map(|n| n.id).collect::<Vec<_>>(), [all[0], all[2]]);
+    let latest = notifications::latest(&t.db, 2).await.unwrap();
+    assert_eq!(latest.iter().map(|n| n.id).collect::<Vec<_>>(), [all[2], all[1]]);
+}
