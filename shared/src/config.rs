@@ -138,7 +138,8 @@ impl Config {
     pub fn read(process: Process, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let vars = Vars(&|name| lookup(name).filter(|value| !value.trim().is_empty()));
         let data = if let Process::AllInOne(data) = &process { data.clone() } else { PathBuf::from("data") };
-        let api_addr: SocketAddr = vars.parse("API_ADDR", "127.0.0.1:8080", "must be an address like 127.0.0.1:8080")?;
+        let api_addr: SocketAddr =
+            vars.parse("API_ADDR", "127.0.0.1:8080", "must be an address like 127.0.0.1:8080")?;
         let ops_port = match process {
             Process::Worker => "127.0.0.1:9465",
             Process::Scheduler => "127.0.0.1:9466",
@@ -161,7 +162,8 @@ impl Config {
             jwt_secret: vars.jwt_secret(&process)?,
             rules: Rules { sla: vars.policy()?, escalation: vars.escalation()? },
             sweep_interval: Duration::from_millis(vars.number("SWEEP_INTERVAL_MS", 500, 10..=60_000)?),
-            worker_concurrency: usize::try_from(vars.number("WORKER_CONCURRENCY", 64, 1..=10_000)?).unwrap_or(64),
+            worker_concurrency: usize::try_from(vars.number("WORKER_CONCURRENCY", 64, 1..=10_000)?)
+                .unwrap_or(64),
             otlp_endpoint: vars.url("OTEL_EXPORTER_OTLP_ENDPOINT", &["http", "https"])?,
             service_name: vars.text("OTEL_SERVICE_NAME").unwrap_or_else(|| service.into()),
             log_format: vars.log_format(&process)?,
@@ -184,13 +186,24 @@ impl Vars<'_> {
         value.trim().parse().map_err(|_| bad(name, expected))
     }
 
-    fn number(&self, name: &'static str, default: u64, range: std::ops::RangeInclusive<u64>) -> Result<u64, Error> {
+    fn number(
+        &self,
+        name: &'static str,
+        default: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, Error> {
         let expected = format!("must be a whole number from {} to {}", range.start(), range.end());
         let number = self.parse(name, &default.to_string(), &expected)?;
         if range.contains(&number) { Ok(number) } else { Err(bad(name, expected)) }
     }
 
-    fn span(&self, name: &'static str, default: TimeDelta, unit: TimeDelta, expected: &str) -> Result<TimeDelta, Error> {
+    fn span(
+        &self,
+        name: &'static str,
+        default: TimeDelta,
+        unit: TimeDelta,
+        expected: &str,
+    ) -> Result<TimeDelta, Error> {
         let Some(value) = self.text(name) else { return Ok(default) };
         let amount: f64 = value.trim().parse().map_err(|_| bad(name, expected))?;
         let micros = amount * unit.as_seconds_f64() * 1e6;
@@ -205,13 +218,21 @@ impl Vars<'_> {
     fn url(&self, name: &'static str, schemes: &[&str]) -> Result<Option<String>, Error> {
         let Some(value) = self.text(name) else { return Ok(None) };
         let known = url::Url::parse(&value).is_ok_and(|url| schemes.contains(&url.scheme()));
-        if known { Ok(Some(value)) } else { Err(bad(name, format!("must be a URL like {}://host", schemes[0]))) }
+        if known {
+            Ok(Some(value))
+        } else {
+            Err(bad(name, format!("must be a URL like {}://host", schemes[0])))
+        }
     }
 
     fn address(&self, name: &'static str) -> Result<Option<String>, Error> {
         let Some(value) = self.text(name) else { return Ok(None) };
         let plain = crate::domain::is_mail_address(value.trim());
-        if plain { Ok(Some(value.trim().to_lowercase())) } else { Err(bad(name, "must be one mail address like oncall@example.org")) }
+        if plain {
+            Ok(Some(value.trim().to_lowercase()))
+        } else {
+            Err(bad(name, "must be one mail address like oncall@example.org"))
+        }
     }
 
     fn database_url(&self, process: &Process, data: &Path) -> Result<Secret, Error> {
@@ -219,10 +240,16 @@ impl Vars<'_> {
         if matches!(process, Process::AllInOne(_)) {
             let default = || format!("sqlite://{}", data.join("dogwatch.db").display());
             let value = self.text(name).unwrap_or_else(default);
-            let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| value.starts_with(scheme));
-            return if known { Ok(Secret(value)) } else { Err(bad(name, "must be sqlite://FILE or postgres://USER@HOST/NAME")) };
+            let known =
+                ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| value.starts_with(scheme));
+            return if known {
+                Ok(Secret(value))
+            } else {
+                Err(bad(name, "must be sqlite://FILE or postgres://USER@HOST/NAME"))
+            };
         }
-        let expected = "must be postgres://USER@HOST/NAME; for SQLite run `dogwatch serve`, all in one process";
+        let expected =
+            "must be postgres://USER@HOST/NAME; for SQLite run `dogwatch serve`, all in one process";
         let postgres = self.url(name, &["postgres", "postgresql"]).map_err(|_| bad(name, expected))?;
         postgres.map(Secret).ok_or_else(|| bad(name, format!("is missing and {expected}")))
     }
@@ -248,10 +275,14 @@ impl Vars<'_> {
         let required = matches!(process, Process::Api);
         match self.text("JWT_SECRET") {
             Some(secret) if secret.len() >= 32 => Ok(Some(Secret(secret))),
-            Some(_) => Err(bad("JWT_SECRET", "must be at least 32 bytes, for example from `openssl rand -base64 48`")),
-            None if required => {
-                Err(bad("JWT_SECRET", "is missing: set it to 32 bytes or more, for example from `openssl rand -base64 48`"))
-            }
+            Some(_) => Err(bad(
+                "JWT_SECRET",
+                "must be at least 32 bytes, for example from `openssl rand -base64 48`",
+            )),
+            None if required => Err(bad(
+                "JWT_SECRET",
+                "is missing: set it to 32 bytes or more, for example from `openssl rand -base64 48`",
+            )),
             None => Ok(None),
         }
     }
@@ -263,7 +294,9 @@ impl Vars<'_> {
             ["SLA_P3_RESPONSE_HOURS", "SLA_P3_RESOLUTION_HOURS"],
             ["SLA_P4_RESPONSE_HOURS", "SLA_P4_RESOLUTION_HOURS"],
         ];
-        let hours = |name, default| self.span(name, default, TimeDelta::hours(1), "must be hours above 0, like 4 or 0.5");
+        let hours = |name, default| {
+            self.span(name, default, TimeDelta::hours(1), "must be hours above 0, like 4 or 0.5")
+        };
         let mut policy = Policy::default();
         for ([response, resolution], targets) in NAMES.into_iter().zip(&mut policy.targets) {
             let changed = Targets {
@@ -278,7 +311,9 @@ impl Vars<'_> {
     fn escalation(&self) -> Result<escalation::Policy, Error> {
         let default = escalation::Policy::default().step;
         let expected = "must be minutes above 0, like 15 or 0.5";
-        Ok(escalation::Policy { step: self.span("ESCALATION_STEP_MINUTES", default, TimeDelta::minutes(1), expected)? })
+        Ok(escalation::Policy {
+            step: self.span("ESCALATION_STEP_MINUTES", default, TimeDelta::minutes(1), expected)?,
+        })
     }
 
     fn log_format(&self, process: &Process) -> Result<LogFormat, Error> {

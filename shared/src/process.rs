@@ -44,8 +44,14 @@ impl Process {
         let telemetry = telemetry::init(&config)?;
         let process = Self::connect(config).await?;
         let ops = tokio::net::TcpListener::bind(process.config.ops_addr).await;
-        let ops = ops.map_err(|error| format!("cannot listen on OPS_ADDR {}: {error}", process.config.ops_addr))?;
-        tokio::spawn(crate::ops::serve(ops, telemetry.prometheus.clone(), process.health.clone(), process.stop.clone()));
+        let ops =
+            ops.map_err(|error| format!("cannot listen on OPS_ADDR {}: {error}", process.config.ops_addr))?;
+        tokio::spawn(crate::ops::serve(
+            ops,
+            telemetry.prometheus.clone(),
+            process.health.clone(),
+            process.stop.clone(),
+        ));
         tracing::info!(process = process.config.process.name(), ops = %process.config.ops_addr, "started");
         Ok((process, telemetry))
     }
@@ -63,13 +69,16 @@ impl Process {
         }
         db.check_schema().await?;
         let queue = match &config.redis_url {
-            Some(url) => Queue::redis(url.expose()).map_err(|error| format!("REDIS_URL cannot be used: {error}"))?,
+            Some(url) => {
+                Queue::redis(url.expose()).map_err(|error| format!("REDIS_URL cannot be used: {error}"))?
+            }
             None => Queue::in_process(),
         };
         let clock = Clock::system();
         db.agree_on_time(&clock).await?;
         let desk = Desk { clock, rules: config.rules.clone() };
-        let process = Self { config, db, queue, desk, health: Health::default(), stop: CancellationToken::new() };
+        let process =
+            Self { config, db, queue, desk, health: Health::default(), stop: CancellationToken::new() };
         tokio::spawn(keep_agreeing(process.clone()));
         Ok(process)
     }
@@ -95,7 +104,8 @@ impl Process {
 
 async fn connect(config: &Config) -> Result<Db, StartError> {
     if let crate::config::Process::AllInOne(data) = &config.process {
-        std::fs::create_dir_all(data).map_err(|error| format!("cannot create the folder {}: {error}", data.display()))?;
+        std::fs::create_dir_all(data)
+            .map_err(|error| format!("cannot create the folder {}: {error}", data.display()))?;
     }
     // Enough for the jobs that run at once, which mostly wait for something else than the database.
     let connections = u32::try_from(config.worker_concurrency / 4).unwrap_or(u32::MAX).clamp(8, 32);
@@ -103,11 +113,17 @@ async fn connect(config: &Config) -> Result<Db, StartError> {
     loop {
         match Db::connect(config.database_url.expose(), connections).await {
             Ok(db) => return Ok(db),
-            Err(store::Error::Unavailable(error)) if started.elapsed() < PATIENCE && config.redis_url.is_some() => {
+            Err(store::Error::Unavailable(error))
+                if started.elapsed() < PATIENCE && config.redis_url.is_some() =>
+            {
                 tracing::warn!(%error, "the database does not answer; waiting for it");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            Err(store::Error::Unavailable(error) | store::Error::Corrupt(error) | store::Error::Conflict(error)) => {
+            Err(
+                store::Error::Unavailable(error)
+                | store::Error::Corrupt(error)
+                | store::Error::Conflict(error),
+            ) => {
                 return Err(format!("cannot open the database that DATABASE_URL names: {error}").into());
             }
             Err(error) => return Err(error.into()),
@@ -155,7 +171,8 @@ pub fn only_flags(program: &str, does: &str) {
     std::process::exit(0);
 }
 
-const HELP: &str = "Settings are environment variables: DATABASE_URL (postgres://…) and REDIS_URL are required,
+const HELP: &str =
+    "Settings are environment variables: DATABASE_URL (postgres://…) and REDIS_URL are required,
 the API also needs JWT_SECRET. docs/operations.md lists all of them.
 
 Options:

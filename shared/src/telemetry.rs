@@ -3,7 +3,9 @@
 use std::fmt;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider};
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
+};
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -28,7 +30,8 @@ pub struct Telemetry {
 }
 
 /// What is logged unless `RUST_LOG` says otherwise.
-const DEFAULT_FILTER: &str = "info,sqlx=warn,apalis_core=warn,apalis_redis=warn,hyper=warn,h2=warn,tower=warn";
+const DEFAULT_FILTER: &str =
+    "info,sqlx=warn,apalis_core=warn,apalis_redis=warn,hyper=warn,h2=warn,tower=warn";
 
 /// Sets up logs on standard error, traces (exported where `OTEL_EXPORTER_OTLP_ENDPOINT` says) and metrics.
 ///
@@ -38,7 +41,8 @@ pub fn init(config: &Config) -> Result<Telemetry, Box<dyn std::error::Error + Se
     let resource = Resource::builder().with_service_name(config.service_name.clone()).build();
     let mut tracer = SdkTracerProvider::builder().with_resource(resource);
     if let Some(endpoint) = &config.otlp_endpoint {
-        let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+        let exporter =
+            opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
         tracer = tracer.with_batch_exporter(exporter);
     }
     let tracer = tracer.build();
@@ -94,7 +98,8 @@ pub fn traceparent() -> Option<String> {
 pub fn parse_traceparent(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    if version != "00" || parts.next().is_some() || trace.len() != 32 || span.len() != 16 || flags.len() != 2 {
+    if version != "00" || parts.next().is_some() || trace.len() != 32 || span.len() != 16 || flags.len() != 2
+    {
         return None;
     }
     let context = SpanContext::new(
@@ -132,7 +137,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut time = String::new();
         tracing_subscriber::fmt::time::SystemTime.format_time(&mut Writer::new(&mut time))?;
         let mut line = serde_json::Map::new();
@@ -186,7 +196,13 @@ mod tests {
     fn only_a_real_trace_context_is_read() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert!(parse_traceparent(good).is_some_and(|context| context.is_sampled()));
-        for bad in ["", "00-x-y-01", &good[..54], &format!("{good}-00"), "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
+        for bad in [
+            "",
+            "00-x-y-01",
+            &good[..54],
+            &format!("{good}-00"),
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
             assert!(parse_traceparent(bad).is_none(), "{bad}");
         }
     }

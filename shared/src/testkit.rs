@@ -120,7 +120,8 @@ impl Testbed {
 
     async fn over(db: Db, folder: Option<tempfile::TempDir>) -> Self {
         let desk = Desk { clock: Clock::manual(start()), rules: Rules::default() };
-        let (staff, customer) = (user("sam@example.org", Role::SeniorEngineer), user("cleo@example.org", Role::EndUser));
+        let (staff, customer) =
+            (user("sam@example.org", Role::SeniorEngineer), user("cleo@example.org", Role::EndUser));
         let testbed = Self { db, desk, staff, customer, _folder: folder };
         let mut tx = testbed.db.begin().await.expect("a transaction");
         users::add(&mut tx, &testbed.staff).await.expect("a user");
@@ -218,7 +219,11 @@ pub fn user(email: &str, role: Role) -> User {
 ///
 /// # Panics
 /// When there is none in time.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, within: Duration, mut ask: impl FnMut() -> F) -> T {
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    within: Duration,
+    mut ask: impl FnMut() -> F,
+) -> T {
     let deadline = std::time::Instant::now() + within;
     loop {
         if let Some(answer) = ask().await {

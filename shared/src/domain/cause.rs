@@ -87,7 +87,9 @@ impl Cause {
         match self {
             Self::Created { ticket } => format!("created:{ticket}"),
             Self::Resolved { ticket, version } => format!("resolved:{ticket}:{version}"),
-            Self::Warning { clock, revision, fraction, .. } => format!("warning:{clock}:{revision}:{}", fraction.0),
+            Self::Warning { clock, revision, fraction, .. } => {
+                format!("warning:{clock}:{revision}:{}", fraction.0)
+            }
             Self::Breached { clock, .. } => format!("breached:{clock}"),
             Self::EscalationStep { escalation, step, .. } => format!("step:{escalation}:{step}"),
         }

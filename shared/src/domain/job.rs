@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_cap() {
-        let seconds: Vec<i64> = (1..13).map(|attempt| backoff(attempt, 0.999_999_9).num_seconds() + 1).collect();
+        let seconds: Vec<i64> =
+            (1..13).map(|attempt| backoff(attempt, 0.999_999_9).num_seconds() + 1).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]);
         assert_eq!(backoff(7, 0.0), TimeDelta::zero());
     }

@@ -15,7 +15,11 @@ pub fn is_mail_address(text: &str) -> bool {
     text.len() <= 254
         && !text.contains(odd)
         && text.split_once('@').is_some_and(|(local, host)| {
-            !local.is_empty() && local.len() <= 64 && !host.is_empty() && !host.contains('@') && !host.starts_with('.')
+            !local.is_empty()
+                && local.len() <= 64
+                && !host.is_empty()
+                && !host.contains('@')
+                && !host.starts_with('.')
         })
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use apalis::prelude::{BoxDynError, Data, MemorySink, MemoryStorage, MemoryStorageError, Monitor, Task, TaskBuilder, TaskId, WorkerBuilder};
+use apalis::prelude::{
+    BoxDynError, Data, MemorySink, MemoryStorage, MemoryStorageError, Monitor, Task, TaskBuilder, TaskId,
+    WorkerBuilder,
+};
 use futures::{SinkExt, StreamExt};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +40,10 @@ impl Memory {
 
     pub(super) fn send(&self, priority: Priority, messages: Vec<Dispatch>) -> Result<(), Unavailable> {
         for message in messages {
-            self.lanes[priority as usize].sender.try_send(message).map_err(|error| Unavailable(error.to_string()))?;
+            self.lanes[priority as usize]
+                .sender
+                .try_send(message)
+                .map_err(|error| Unavailable(error.to_string()))?;
         }
         Ok(())
     }
@@ -77,7 +83,8 @@ fn storage(receiver: Arc<Mutex<mpsc::Receiver<Dispatch>>>) -> MemoryStorage<Disp
     });
     // Nothing is ever pushed through apalis here, so its sink has nowhere to lead.
     let nowhere = futures::sink::drain::<Task<Dispatch>>().sink_map_err(|never| match never {});
-    let nowhere: Box<dyn futures::Sink<Task<Dispatch>, Error = MemoryStorageError> + Send + Sync + Unpin> = Box::new(nowhere);
+    let nowhere: Box<dyn futures::Sink<Task<Dispatch>, Error = MemoryStorageError> + Send + Sync + Unpin> =
+        Box::new(nowhere);
     MemoryStorage::new_with(MemorySink::new(Arc::new(futures::lock::Mutex::new(nowhere))), messages.boxed())
 }
 

@@ -180,12 +180,14 @@ async fn pass_on(backend: Backend, mut hints: mpsc::Receiver<(Priority, JobId)>)
     let mut gathered = Vec::new();
     while hints.recv_many(&mut gathered, 5_000).await > 0 {
         for priority in Priority::ALL {
-            let jobs: Vec<JobId> = gathered.iter().filter(|(p, _)| p == priority).map(|(_, id)| *id).collect();
+            let jobs: Vec<JobId> =
+                gathered.iter().filter(|(p, _)| p == priority).map(|(_, id)| *id).collect();
             if jobs.is_empty() {
                 continue;
             }
             if let Err(error) = pass_on_one(&backend, *priority, &jobs).await {
-                metrics::counter!("dogwatch_dispatch_failures_total", "priority" => priority.as_str()).increment(1);
+                metrics::counter!("dogwatch_dispatch_failures_total", "priority" => priority.as_str())
+                    .increment(1);
                 tracing::warn!(%error, jobs = jobs.len(), "could not dispatch; the relay will");
             }
         }

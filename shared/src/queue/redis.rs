@@ -60,7 +60,8 @@ impl Redis {
         }
         let mut storage = self.storage(priority).await?;
         // In a task of its own: a push that is cancelled makes the next one lose its message.
-        let pushed = tokio::spawn(async move { storage.push_bulk(messages).await.map_err(|error| error.to_string()) });
+        let pushed =
+            tokio::spawn(async move { storage.push_bulk(messages).await.map_err(|error| error.to_string()) });
         pushed.await.map_err(|error| Unavailable(error.to_string()))?.map_err(Unavailable)
     }
 
@@ -76,7 +77,11 @@ impl Redis {
         }
     }
 
-    async fn deliver_until_it_fails(&self, inbox: &Inbox, stop: &CancellationToken) -> Result<(), Unavailable> {
+    async fn deliver_until_it_fails(
+        &self,
+        inbox: &Inbox,
+        stop: &CancellationToken,
+    ) -> Result<(), Unavailable> {
         let mut monitor = Monitor::new().shutdown_timeout(Duration::from_secs(2));
         // A fresh name each time: a name that was used before counts as still active.
         let boot = WorkerId::new();
@@ -115,7 +120,8 @@ impl Redis {
         for config in Priority::ALL.iter().map(|priority| config(*priority)) {
             for ended in [config.done_jobs_set(), config.dead_jobs_set()] {
                 loop {
-                    let ids: Vec<String> = redis::cmd("SPOP").arg(&ended).arg(500).query_async(&mut connection).await?;
+                    let ids: Vec<String> =
+                        redis::cmd("SPOP").arg(&ended).arg(500).query_async(&mut connection).await?;
                     if ids.is_empty() {
                         break;
                     }

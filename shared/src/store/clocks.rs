@@ -100,12 +100,17 @@ async fn stored(query: Query, on: impl Into<Target<'_>>) -> Result<Vec<Stored>> 
 
 /// Lists a ticket's clocks, oldest first.
 pub async fn of_ticket(on: impl Into<Target<'_>>, ticket: TicketId) -> Result<Vec<Stored>> {
-    stored(query("SELECT * FROM sla_clocks WHERE ticket_id = $1 ORDER BY started_at, metric").bind(ticket), on).await
+    stored(
+        query("SELECT * FROM sla_clocks WHERE ticket_id = $1 ORDER BY started_at, metric").bind(ticket),
+        on,
+    )
+    .await
 }
 
 /// Lists a ticket's clocks, oldest first, and keeps others from changing them until the transaction ends.
 pub async fn lock_of_ticket(tx: &mut Tx, ticket: TicketId) -> Result<Vec<Stored>> {
-    let select = query("SELECT * FROM sla_clocks WHERE ticket_id = $1 ORDER BY started_at, metric {for_update}");
+    let select =
+        query("SELECT * FROM sla_clocks WHERE ticket_id = $1 ORDER BY started_at, metric {for_update}");
     stored(select.bind(ticket), tx).await
 }
 
@@ -237,4 +242,12 @@ async fn insert_events(tx: &mut Tx, changes: &[Change]) -> Result<()> {
 /// Counts clocks that are neither met nor cancelled, by state.
 pub async fn open_by_state(db: &Db) -> Result<Vec<(String, i64)>> {
     query("SELECT state, COUNT(*) FROM sla_clocks WHERE stopped_at IS NULL GROUP BY state").all(db).await
+}
+
+/// Lists how long after its instant each breach since `since` was seen.
+pub async fn detection_lags(db: &Db, since: Timestamp) -> Result<Vec<TimeDelta>> {
+    let select =
+        "SELECT breached_at, detected_at FROM sla_clocks WHERE started_at >= $1 AND breached_at IS NOT NULL";
+    let breaches: Vec<(Timestamp, Timestamp)> = query(select).bind(since).all(db).await?;
+    Ok(breaches.into_iter().map(|(breached, detected)| detected - breached).collect())
 }

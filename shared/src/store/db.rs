@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::types::Json;
-use sqlx::{Arguments, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr, SqlStr, Sqlite, Transaction, Type};
+use sqlx::{
+    Arguments, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr, SqlStr, Sqlite, Transaction, Type,
+};
 use uuid::Uuid;
 
 use super::{Error, Result};
@@ -66,12 +69,17 @@ impl Db {
     /// # Errors
     /// When the address cannot be read, or the database does not answer within five seconds.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self> {
-        if url.starts_with("sqlite:") { Self::open_sqlite(url).await } else { Self::open_postgres(url, max_connections).await }
+        if url.starts_with("sqlite:") {
+            Self::open_sqlite(url).await
+        } else {
+            Self::open_postgres(url, max_connections).await
+        }
     }
 
     async fn open_postgres(url: &str, max_connections: u32) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)?.application_name("dogwatch");
-        let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(Duration::from_secs(5));
+        let pool =
+            PgPoolOptions::new().max_connections(max_connections).acquire_timeout(Duration::from_secs(5));
         Ok(Self::Postgres(pool.connect_with(options).await?))
     }
 
@@ -113,7 +121,9 @@ impl Db {
     /// `Error::Schema`, saying what to run, when it is older or newer.
     pub async fn check_schema(&self) -> Result<()> {
         let wanted = POSTGRES.iter().map(|m| m.version).max().unwrap_or(0);
-        let found = query("SELECT MAX(version) FROM _sqlx_migrations WHERE success").one::<(Option<i64>,)>(self).await;
+        let found = query("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
+            .one::<(Option<i64>,)>(self)
+            .await;
         let found = match found {
             Ok((version,)) => version.unwrap_or(0),
             Err(Error::Corrupt(sqlx::Error::Database(_))) => 0,
@@ -419,7 +429,8 @@ impl Query {
         if self.width == 0 {
             return vec![self];
         }
-        let rows_each = if sqlite { (SQLITE_CHUNK_VARIABLES / self.width).max(1) } else { usize::MAX / self.width };
+        let rows_each =
+            if sqlite { (SQLITE_CHUNK_VARIABLES / self.width).max(1) } else { usize::MAX / self.width };
         let mut left = self.rows.into_iter().peekable();
         let mut chunks = Vec::new();
         while left.peek().is_some() {
@@ -438,7 +449,10 @@ impl Query {
         add_columns(&mut arguments, self.rows, self.width);
         let places: Vec<String> = (1..=self.width).map(|i| format!("${}", before + i)).collect();
         let rows = format!("SELECT * FROM UNNEST({})", places.join(", "));
-        (fill(self.sql, "FOR UPDATE", "FOR UPDATE SKIP LOCKED", &rows), arguments)
+        // No key ever changes, so rows that refer to a locked one may be inserted meanwhile: a sweep does not wait
+        // for (nor deadlock with) whoever holds the ticket whose escalation it opens.
+        let lock = "FOR NO KEY UPDATE";
+        (fill(self.sql, lock, "FOR NO KEY UPDATE SKIP LOCKED", &rows), arguments)
     }
 
     fn for_sqlite(self) -> (SqlStr, SqliteArguments) {
@@ -510,7 +524,12 @@ fn add_columns(arguments: &mut PgArguments, rows: Vec<Value>, width: usize) {
     }
     macro_rules! array {
         ($column:expr, $variant:ident) => {
-            arguments.add($column.into_iter().map(|v| if let Value::$variant(v) = v { v } else { None }).collect::<Vec<_>>())
+            arguments.add(
+                $column
+                    .into_iter()
+                    .map(|v| if let Value::$variant(v) = v { v } else { None })
+                    .collect::<Vec<_>>(),
+            )
         };
     }
     for column in columns {

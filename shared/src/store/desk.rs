@@ -171,14 +171,16 @@ impl Desk {
         let mut ticket = before.clone();
         edit(&mut ticket);
         if ticket.priority != before.priority {
-            let retarget = |stored: &clocks::Stored| {
-                let target = self.rules.sla.target(ticket.priority, stored.metric);
-                let target_us = target.and_then(|target| target.num_microseconds());
-                target_us.map(|target_us| Event::Retargeted { target_us, mode: Mode::Retroactive }).into_iter().collect()
-            };
+            let retarget =
+                |stored: &clocks::Stored| self.retarget(ticket.priority, stored.metric).into_iter().collect();
             self.tell_clocks(tx, &ticket, actor, now, retarget).await?;
         }
         self.store(tx, &before, ticket, actor, now).await
+    }
+
+    fn retarget(&self, priority: Priority, metric: Metric) -> Option<Event> {
+        let target_us = self.rules.sla.target(priority, metric)?.num_microseconds()?;
+        Some(Event::Retargeted { target_us, mode: Mode::Retroactive })
     }
 
     /// Moves a ticket to another status, with all that this does to its clocks, escalation and people.
@@ -211,7 +213,14 @@ impl Desk {
             }
             _ => {}
         }
-        let by_status = |stored: &clocks::Stored| clock_events(stored.metric, from, to, actor.staff);
+        let by_status = |stored: &clocks::Stored| {
+            let mut events = clock_events(stored.metric, from, to, actor.staff);
+            if to == Status::Reopened {
+                // The priority may have changed while the clock was stopped.
+                events.extend(self.retarget(ticket.priority, stored.metric));
+            }
+            events
+        };
         self.tell_clocks(tx, &ticket, actor, now, by_status).await?;
         let ticket = self.store(tx, &before, ticket, actor, now).await?;
         match to {
@@ -223,14 +232,22 @@ impl Desk {
                 let notify = Notify { cause: Cause::Resolved { ticket: id, version: ticket.version } };
                 jobs::enqueue(tx, vec![jobs::NewJob::of(&notify)], now).await?;
             }
-            _ if from == Status::PendingInfo || to == Status::Reopened => self.escalate_again(tx, id, now).await?,
+            _ if from == Status::PendingInfo || to == Status::Reopened => {
+                self.escalate_again(tx, id, now).await?
+            }
             _ => {}
         }
         Ok(ticket)
     }
 
     /// Takes a ticket on: stops its escalation. Acknowledging twice changes nothing; the first stays on record.
-    pub async fn acknowledge(&self, tx: &mut Tx, id: TicketId, expected: Option<i64>, actor: &Actor) -> Result<Ticket> {
+    pub async fn acknowledge(
+        &self,
+        tx: &mut Tx,
+        id: TicketId,
+        expected: Option<i64>,
+        actor: &Actor,
+    ) -> Result<Ticket> {
         let before = locked(tx, id, expected).await?;
         if before.acknowledged_at.is_some() {
             return Ok(before);
@@ -238,15 +255,23 @@ impl Desk {
         let now = self.clock.now().max(before.updated_at);
         let mut ticket = before.clone();
         (ticket.acknowledged_at, ticket.acknowledged_by) = (Some(now), Some(actor.id));
+        // A sweep that holds the clocks may be opening an escalation; one that comes later finds the ticket taken on.
+        clocks::lock_of_ticket(tx, id).await?;
         escalations::stop(tx, id, StopReason::Acknowledged, now).await?;
         self.store(tx, &before, ticket, actor, now).await
     }
 
     /// Stops a clock until it is resumed; pausing a paused clock changes nothing.
-    pub async fn pause(&self, tx: &mut Tx, id: ClockId, actor: &Actor, reason: String) -> Result<clocks::Stored> {
+    pub async fn pause(
+        &self,
+        tx: &mut Tx,
+        id: ClockId,
+        actor: &Actor,
+        reason: String,
+    ) -> Result<clocks::Stored> {
         let event = Event::Paused { hold: Hold::Manual, reason: Some(reason) };
         let stored = self.tell_clock(tx, id, actor, event).await?;
-        if clocks::of_ticket(&mut *tx, stored.ticket_id).await?.iter().all(|s| s.clock.running_since.is_none()) {
+        if overrunning(tx, stored.ticket_id).await?.is_none() {
             escalations::stop(tx, stored.ticket_id, StopReason::Paused, stored.clock.last_at).await?;
         }
         Ok(stored)
@@ -262,7 +287,13 @@ impl Desk {
         Ok(stored)
     }
 
-    async fn tell_clock(&self, tx: &mut Tx, id: ClockId, actor: &Actor, event: Event) -> Result<clocks::Stored> {
+    async fn tell_clock(
+        &self,
+        tx: &mut Tx,
+        id: ClockId,
+        actor: &Actor,
+        event: Event,
+    ) -> Result<clocks::Stored> {
         let ticket = tickets::of_clock(&mut *tx, id).await?.ok_or(Error::NotFound("sla clock"))?;
         locked(tx, ticket, None).await?;
         let of_ticket = clocks::lock_of_ticket(tx, ticket).await?;
@@ -289,7 +320,8 @@ impl Desk {
         for mut stored in clocks::lock_of_ticket(tx, ticket.id).await? {
             let calendar = stored.calendar();
             let wanted = events_for(&stored);
-            let events = wanted.into_iter().flat_map(|event| stored.clock.take(event, now, &calendar)).collect();
+            let events =
+                wanted.into_iter().flat_map(|event| stored.clock.take(event, now, &calendar)).collect();
             changes.push(clocks::Change { stored, events, actor: Some(actor.id) });
         }
         self.settle(tx, &changes, now).await
@@ -318,7 +350,8 @@ impl Desk {
             }
         }
         // A clock that stopped as it was found breached needs no escalation: nobody has to be called any more.
-        let running: Vec<_> = changes.iter().filter(|c| c.stored.clock.running_since.is_some()).map(|c| c.stored.id).collect();
+        let running: Vec<_> =
+            changes.iter().filter(|c| c.stored.clock.running_since.is_some()).map(|c| c.stored.id).collect();
         breached.retain(|(_, clock)| running.contains(clock));
         let first_step = now + self.rules.escalation.wait_after(0);
         escalations::open(tx, breached, now, first_step).await?;
@@ -327,14 +360,20 @@ impl Desk {
     }
 
     async fn escalate_again(&self, tx: &mut Tx, ticket: TicketId, now: Timestamp) -> Result<()> {
-        let of_ticket = clocks::of_ticket(&mut *tx, ticket).await?;
-        let overrun = of_ticket.iter().find(|s| s.clock.breached_at.is_some() && s.clock.running_since.is_some());
+        let overrun = overrunning(tx, ticket).await?;
         let first_step = now + self.rules.escalation.wait_after(0);
-        escalations::open(tx, overrun.map(|s| (ticket, s.id)), now, first_step).await?;
+        escalations::open(tx, overrun.map(|clock| (ticket, clock)), now, first_step).await?;
         Ok(())
     }
 
-    async fn store(&self, tx: &mut Tx, before: &Ticket, mut ticket: Ticket, actor: &Actor, now: Timestamp) -> Result<Ticket> {
+    async fn store(
+        &self,
+        tx: &mut Tx,
+        before: &Ticket,
+        mut ticket: Ticket,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Ticket> {
         let mut changes = differences(before, &ticket, actor);
         if changes.is_empty() {
             return Ok(ticket);
@@ -400,6 +439,13 @@ async fn locked(tx: &mut Tx, id: TicketId, expected: Option<i64>) -> Result<Tick
     }
 }
 
+/// Finds a clock of the ticket that is breached and still runs: the reason to call somebody.
+async fn overrunning(tx: &mut Tx, ticket: TicketId) -> Result<Option<ClockId>> {
+    let of_ticket = clocks::of_ticket(tx, ticket).await?;
+    let overrun = of_ticket.iter().find(|s| s.clock.breached_at.is_some() && s.clock.running_since.is_some());
+    Ok(overrun.map(|stored| stored.id))
+}
+
 fn new_ticket(draft: Draft, now: Timestamp) -> Ticket {
     Ticket {
         id: TicketId::new(),
@@ -427,7 +473,13 @@ fn new_ticket(draft: Draft, now: Timestamp) -> Ticket {
     }
 }
 
-fn change(ticket: &Ticket, field: &str, old: Option<String>, new: Option<String>, actor: &Actor) -> tickets::Change {
+fn change(
+    ticket: &Ticket,
+    field: &str,
+    old: Option<String>,
+    new: Option<String>,
+    actor: &Actor,
+) -> tickets::Change {
     tickets::Change {
         id: HistoryId::new(),
         ticket_id: ticket.id,
@@ -460,12 +512,18 @@ fn differences(before: &Ticket, after: &Ticket, actor: &Actor) -> Vec<tickets::C
     }
     let pairs = fields(before).into_iter().zip(fields(after));
     let changed = pairs.filter(|((_, old), (_, new))| old != new);
-    changed.map(|((field, old), (_, new))| change(after, field, old.map(Cow::into_owned), new.map(Cow::into_owned), actor)).collect()
+    changed
+        .map(|((field, old), (_, new))| {
+            change(after, field, old.map(Cow::into_owned), new.map(Cow::into_owned), actor)
+        })
+        .collect()
 }
 
 fn contact(ticket: &Ticket) -> Option<String> {
     match (&ticket.contact_name, &ticket.contact_email) {
         (None, None) => None,
-        (name, email) => Some(format!("{} <{}>", name.as_deref().unwrap_or(""), email.as_deref().unwrap_or(""))),
+        (name, email) => {
+            Some(format!("{} <{}>", name.as_deref().unwrap_or(""), email.as_deref().unwrap_or("")))
+        }
     }
 }

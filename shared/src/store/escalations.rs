@@ -29,12 +29,14 @@ pub struct Escalation {
     pub stop_reason: Option<StopReason>,
 }
 
+// In one order, so that two sweeps that find different clocks of the same tickets do not deadlock.
 const OPEN: &str = "
     WITH v (id, ticket_id, clock_id, opened_at, next_step_at) AS ({rows})
     INSERT INTO escalations (id, ticket_id, clock_id, opened_at, steps_done, next_step_at)
     SELECT v.id, v.ticket_id, v.clock_id, v.opened_at, 0, v.next_step_at
     FROM v JOIN tickets t ON t.id = v.ticket_id
     WHERE t.acknowledged_at IS NULL
+    ORDER BY v.ticket_id
     ON CONFLICT DO NOTHING";
 
 /// Opens escalations: not for a ticket that somebody has acknowledged, nor where one is open already.
@@ -53,7 +55,8 @@ pub async fn open(
 
 /// Claims up to `limit` escalations whose next step is due, earliest first; other sweeps skip them.
 pub async fn claim_due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Escalation>> {
-    let select = "SELECT * FROM escalations WHERE next_step_at <= $1 ORDER BY next_step_at LIMIT $2 {skip_locked}";
+    let select =
+        "SELECT * FROM escalations WHERE next_step_at <= $1 ORDER BY next_step_at LIMIT $2 {skip_locked}";
     query(select).bind(now).bind(limit).all(tx).await
 }
 

@@ -162,7 +162,8 @@ pub struct Ended {
     pub finished_at: Timestamp,
 }
 
-const COLUMNS: &str = "id, kind, priority, payload, state, run_at, attempt, max_attempts, crashes, lease_seq, worker_id,
+const COLUMNS: &str =
+    "id, kind, priority, payload, state, run_at, attempt, max_attempts, crashes, lease_seq, worker_id,
     started_at, last_error, unique_key, traceparent, created_at";
 
 const INSERT: &str = "
@@ -174,7 +175,9 @@ const INSERT: &str = "
 
 /// Enqueues jobs with this transaction; returns those that a unique key did not turn away.
 pub async fn enqueue(tx: &mut Tx, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<JobId>> {
-    let immediate: Vec<_> = jobs.iter().filter(|j| j.run_at.is_none_or(|at| at <= now)).map(|j| (j.priority, j.id)).collect();
+    let immediate: Vec<_> =
+        jobs.iter().filter(|j| j.run_at.is_none_or(|at| at <= now)).map(|j| (j.priority, j.id)).collect();
+    let wanted = jobs.len();
     let rows = jobs.into_iter().map(|job| -> [Value; 14] {
         let run_at = job.run_at.unwrap_or(now).max(now);
         let relay_at = if run_at > now { run_at } else { now + DISPATCH_GRACE };
@@ -197,7 +200,7 @@ pub async fn enqueue(tx: &mut Tx, jobs: Vec<NewJob>, now: Timestamp) -> Result<V
     });
     let inserted: Vec<(JobId,)> = query(INSERT).rows(rows).all(&mut *tx).await?;
     let inserted: Vec<JobId> = inserted.into_iter().map(|(id,)| id).collect();
-    if inserted.len() == immediate.len() {
+    if inserted.len() == wanted {
         tx.enqueued.extend(immediate);
     } else {
         tx.enqueued.extend(immediate.into_iter().filter(|(_, id)| inserted.contains(id)));
@@ -330,7 +333,8 @@ pub async fn hand_back(tx: &mut Tx, worker: WorkerId, now: Timestamp) -> Result<
     query(HAND_BACK).bind(worker).bind(now).execute(tx).await
 }
 
-const HELD: &str = "SELECT 1 FROM jobs WHERE id = $1 AND lease_seq = $2 AND worker_id = $3 AND state = 'running'";
+const HELD: &str =
+    "SELECT 1 FROM jobs WHERE id = $1 AND lease_seq = $2 AND worker_id = $3 AND state = 'running'";
 
 /// Tells whether a worker still holds the lease on a job.
 pub async fn holds(on: impl Into<Target<'_>>, worker: WorkerId, job: &Leased) -> Result<bool> {
@@ -450,7 +454,9 @@ pub async fn depths(db: &Db, now: Timestamp) -> Result<Vec<Depth>> {
 
 /// Counts ended jobs by kind and outcome.
 pub async fn endings(db: &Db) -> Result<Vec<(String, String, i64)>> {
-    query("SELECT kind, outcome, COUNT(*) FROM job_history GROUP BY kind, outcome ORDER BY kind, outcome").all(db).await
+    query("SELECT kind, outcome, COUNT(*) FROM job_history GROUP BY kind, outcome ORDER BY kind, outcome")
+        .all(db)
+        .await
 }
 
 const PRUNE: &str = "

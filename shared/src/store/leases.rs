@@ -11,7 +11,13 @@ const TAKE: &str = "
     WHERE leases.holder = excluded.holder OR leases.expires_at <= $3";
 
 /// Takes or renews a lease; `false` while another holds it.
-pub async fn take(tx: &mut Tx, name: &str, holder: WorkerId, now: Timestamp, until: Timestamp) -> Result<bool> {
+pub async fn take(
+    tx: &mut Tx,
+    name: &str,
+    holder: WorkerId,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool> {
     Ok(query(TAKE).bind(name).bind(holder).bind(now).bind(until).execute(tx).await? == 1)
 }
 

@@ -50,7 +50,8 @@ pub struct Notification {
     pub settled_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "SELECT id, ticket_id, cause, recipient, state, reason, created_at, settled_at FROM notifications";
+const COLUMNS: &str =
+    "SELECT id, ticket_id, cause, recipient, state, reason, created_at, settled_at FROM notifications";
 
 const INSERT: &str = "
     INSERT INTO notifications (id, ticket_id, cause, cause_key, recipient, channel, state, created_at)
@@ -59,7 +60,12 @@ const INSERT: &str = "
     RETURNING id";
 
 /// Decides to tell each recipient about a cause; returns what was not decided before.
-pub async fn decide(tx: &mut Tx, cause: &Cause, recipients: &[String], now: Timestamp) -> Result<Vec<NotificationId>> {
+pub async fn decide(
+    tx: &mut Tx,
+    cause: &Cause,
+    recipients: &[String],
+    now: Timestamp,
+) -> Result<Vec<NotificationId>> {
     let rows = recipients.iter().map(|recipient| -> [Value; 8] {
         [
             NotificationId::new().into(),

@@ -36,7 +36,12 @@ const ENSURE: &str = "
 /// Adds a schedule or updates its definition; a tick that was due stays due.
 pub async fn ensure(tx: &mut Tx, schedule: &Schedule) -> Result<()> {
     let insert = query(ENSURE).bind(&*schedule.name).bind(&*schedule.cron).bind(&*schedule.zone);
-    insert.bind(&*schedule.kind).bind(schedule.payload.0.clone()).bind(schedule.next_run_at).execute(tx).await?;
+    insert
+        .bind(&*schedule.kind)
+        .bind(schedule.payload.0.clone())
+        .bind(schedule.next_run_at)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -55,7 +60,8 @@ pub async fn due(on: impl Into<Target<'_>>, now: Timestamp) -> Result<Vec<Schedu
     query("SELECT * FROM schedules WHERE next_run_at <= $1 ORDER BY next_run_at").bind(now).all(on).await
 }
 
-const MOVE: &str = "UPDATE schedules SET last_run_at = $3, next_run_at = $4 WHERE name = $1 AND next_run_at = $2";
+const MOVE: &str =
+    "UPDATE schedules SET last_run_at = $3, next_run_at = $4 WHERE name = $1 AND next_run_at = $2";
 
 /// Moves a schedule on from the tick it was read at; `false` when somebody else did.
 pub async fn advance(tx: &mut Tx, schedule: &Schedule, now: Timestamp, next: Timestamp) -> Result<bool> {

@@ -112,10 +112,12 @@ const UPDATE: &str = "
 /// Stores a changed ticket and moves its version on; `false` when its version was not the stored one.
 pub async fn update(tx: &mut Tx, ticket: &mut Ticket) -> Result<bool> {
     let t = &*ticket;
-    let update = query(UPDATE).bind(t.id).bind(t.version).bind(&*t.title).bind(&*t.description).bind(t.status);
+    let update =
+        query(UPDATE).bind(t.id).bind(t.version).bind(&*t.title).bind(&*t.description).bind(t.status);
     let update = update.bind(t.priority).bind(t.category).bind(t.environment.as_deref());
     let update = update.bind(t.affected_service.as_deref()).bind(t.contact_name.as_deref());
-    let update = update.bind(t.contact_email.as_deref()).bind(t.assignee_id).bind(t.updated_at).bind(t.responded_at);
+    let update =
+        update.bind(t.contact_email.as_deref()).bind(t.assignee_id).bind(t.updated_at).bind(t.responded_at);
     let update = update.bind(t.acknowledged_at).bind(t.acknowledged_by).bind(t.resolved_at).bind(t.closed_at);
     let updated = update.execute(tx).await? == 1;
     ticket.version += i64::from(updated);
@@ -129,7 +131,8 @@ pub async fn get(on: impl Into<Target<'_>>, id: TicketId) -> Result<Option<Ticke
 
 /// Finds a ticket's identifier by its number.
 pub async fn by_number(db: &Db, number: i64) -> Result<Option<TicketId>> {
-    let found: Option<(TicketId,)> = query("SELECT id FROM tickets WHERE number = $1").bind(number).optional(db).await?;
+    let found: Option<(TicketId,)> =
+        query("SELECT id FROM tickets WHERE number = $1").bind(number).optional(db).await?;
     Ok(found.map(|(id,)| id))
 }
 
@@ -147,7 +150,10 @@ pub async fn of_clock(on: impl Into<Target<'_>>, clock: ClockId) -> Result<Optio
 /// Adds labels to tickets; a label that is there already stays.
 pub async fn label(tx: &mut Tx, labels: impl IntoIterator<Item = (TicketId, String)>) -> Result<()> {
     let rows = labels.into_iter().map(|(ticket, label)| -> [Value; 2] { [ticket.into(), label.into()] });
-    query("INSERT INTO ticket_labels (ticket_id, label) {rows} ON CONFLICT DO NOTHING").rows(rows).execute(tx).await?;
+    query("INSERT INTO ticket_labels (ticket_id, label) {rows} ON CONFLICT DO NOTHING")
+        .rows(rows)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -159,7 +165,8 @@ pub async fn labels(on: impl Into<Target<'_>>, ticket: TicketId) -> Result<Vec<S
 
 /// Lists the labels of several tickets as (ticket, label).
 pub async fn labels_of(db: &Db, tickets: &[TicketId]) -> Result<Vec<(TicketId, String)>> {
-    let select = query("SELECT ticket_id, label FROM ticket_labels WHERE ticket_id IN ({rows}) ORDER BY label");
+    let select =
+        query("SELECT ticket_id, label FROM ticket_labels WHERE ticket_id IN ({rows}) ORDER BY label");
     select.rows(tickets.iter().map(|id| [(*id).into()])).all(db).await
 }
 
@@ -307,9 +314,16 @@ pub async fn list(db: &Db, filter: &Filter) -> Result<Vec<(Ticket, Position)>> {
     select = if filter.sort == SortBy::DueAt { select.push(JOIN_DUE) } else { select };
     select = conditions(select, filter);
     if let Some(after) = &filter.after {
-        let (key, value) =
-            if filter.sort.by_time() { (key_at, Value::from(after.at)) } else { (key_rank, Value::from(after.rank)) };
-        select = select.push(" AND (").push(key).push(", t.id) ").push(if filter.descending { "< (" } else { "> (" });
+        let (key, value) = if filter.sort.by_time() {
+            (key_at, Value::from(after.at))
+        } else {
+            (key_rank, Value::from(after.rank))
+        };
+        select = select.push(" AND (").push(key).push(", t.id) ").push(if filter.descending {
+            "< ("
+        } else {
+            "> ("
+        });
         select = select.push_bind(value).push(", ").push_bind(after.id).push(")");
     }
     let key = if filter.sort.by_time() { key_at } else { key_rank };
@@ -368,13 +382,16 @@ fn conditions(query: Query, filter: &Filter) -> Query {
     query = compared(query, " AND t.updated_at >= ", filter.updated_from);
     query = compared(query, " AND t.updated_at < ", filter.updated_to);
     if let Some(label) = &filter.label {
-        query = query.push(" AND EXISTS (SELECT 1 FROM ticket_labels l WHERE l.ticket_id = t.id AND l.label = ");
+        query =
+            query.push(" AND EXISTS (SELECT 1 FROM ticket_labels l WHERE l.ticket_id = t.id AND l.label = ");
         query = query.push_bind(label.as_str()).push(")");
     }
     let Some(sla) = filter.sla else { return query };
     let clocks = query.push(" AND EXISTS (SELECT 1 FROM sla_clocks c WHERE c.ticket_id = t.id");
     match sla {
-        SlaFilter::AtRisk => clocks.push(" AND c.stopped_at IS NULL AND c.warned > 0 AND c.state <> ").push_bind(sla::State::Breached),
+        SlaFilter::AtRisk => clocks
+            .push(" AND c.stopped_at IS NULL AND c.warned > 0 AND c.state <> ")
+            .push_bind(sla::State::Breached),
         SlaFilter::Breached => clocks.push(" AND c.state = ").push_bind(sla::State::Breached),
         SlaFilter::Paused => clocks.push(" AND c.stopped_at IS NULL AND c.running_since IS NULL"),
     }

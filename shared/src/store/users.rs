@@ -61,7 +61,8 @@ pub async fn disable(tx: &mut Tx, email: &str, at: Timestamp) -> Result<bool> {
 
 /// Adds a user, or gives the existing one with that address; for seeding.
 pub async fn ensure(tx: &mut Tx, user: &User) -> Result<User> {
-    let existing = query("SELECT * FROM users WHERE email = $1").bind(&*user.email).optional(&mut *tx).await?;
+    let existing =
+        query("SELECT * FROM users WHERE email = $1").bind(&*user.email).optional(&mut *tx).await?;
     if let Some(existing) = existing {
         return Ok(existing);
     }

@@ -91,7 +91,11 @@ impl Case {
     }
 
     fn clock(&self, events: &[(Timestamp, Event)], calendar: &Calendar) -> Clock {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "examples warn between 0 and 1")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "examples warn between 0 and 1"
+        )]
         let warn_at = self.warn.iter().map(|fraction| Fraction((fraction * 1e6).round() as u32)).collect();
         let (mut clock, _) = Clock::start(span(&self.target), warn_at, self.start);
         for (at, event) in events {

@@ -102,11 +102,17 @@ fn sweep(clock: &mut Clock, recorded: &mut Vec<Recorded>, sweeps: Sweeps, from: 
         };
         if looks {
             let fired = clock.fire(at(s), &CALENDAR);
-            assert!(!fired.is_empty() || matches!(sweeps, Sweeps::Every(_)), "asked for a sweep in vain: {clock:?}");
+            assert!(
+                !fired.is_empty() || matches!(sweeps, Sweeps::Every(_)),
+                "asked for a sweep in vain: {clock:?}"
+            );
             recorded.extend(fired);
         }
         let next = clock.next_fire_at(&CALENDAR);
-        assert!(!looks || next.is_none_or(|next| next >= at(s)), "{next:?} should have been recorded: {clock:?}");
+        assert!(
+            !looks || next.is_none_or(|next| next >= at(s)),
+            "{next:?} should have been recorded: {clock:?}"
+        );
     }
 }
 
@@ -130,7 +136,10 @@ pub(crate) fn histories(most: usize) -> impl Strategy<Value = History> {
     (sample::select(vec![5_i64, 12, 40, 120]), 0..=2_i64).prop_flat_map(move |(gap, stretch)| {
         let longest = gap * (1 + 2 * stretch);
         let commands = collection::vec((0..=gap, commands(longest)), 0..=most);
-        let warn = sample::subsequence(vec![1, 250_000, 333_333, 500_000, 750_000, 999_999, 1_000_000, 1_100_000], 0..=5);
+        let warn = sample::subsequence(
+            vec![1, 250_000, 333_333, 500_000, 750_000, 999_999, 1_000_000, 1_100_000],
+            0..=5,
+        );
         (1..=longest, warn, commands, 0..=gap).prop_map(|(target, warn, gaps, last)| {
             let mut now = 0;
             let commands = gaps.into_iter().map(|(gap, command)| {

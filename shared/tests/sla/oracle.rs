@@ -73,7 +73,8 @@ pub(crate) fn judge(history: &History) -> Verdict {
     };
     let due_at = oracle.first(history.end, |elapsed, target| elapsed >= target);
     // Behind the instant found, elapsed is greater; at it, they are equal.
-    let breach_at = oracle.first(history.end, |elapsed, target| elapsed > target).map(|at| at.max(oracle.changed_at));
+    let breach_at =
+        oracle.first(history.end, |elapsed, target| elapsed > target).map(|at| at.max(oracle.changed_at));
     Verdict { elapsed: oracle.elapsed, due_at, breach_at, state, log: oracle.log }
 }
 

@@ -8,7 +8,11 @@ use crate::history::{CALENDAR, Command, History, Sweeps, at, at_us, histories, l
 use crate::oracle::judge;
 
 fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, max_shrink_iters: 20_000, ..ProptestConfig::with_cases(cases) }
+    ProptestConfig {
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::with_cases(cases)
+    }
 }
 
 proptest! {
@@ -103,7 +107,17 @@ proptest! {
 /// How a history ends, but for what was recorded of pauses.
 fn outcome(history: &History) -> impl PartialEq + std::fmt::Debug {
     let (clock, recorded) = history.run(Sweeps::AtTheEnd);
-    let fired: Vec<_> = log(&recorded).into_iter().filter(|(_, what)| !what.starts_with("paused") && !what.starts_with("resumed")).collect();
+    let fired: Vec<_> = log(&recorded)
+        .into_iter()
+        .filter(|(_, what)| !what.starts_with("paused") && !what.starts_with("resumed"))
+        .collect();
     let end = clock.elapsed(at(history.end), &CALENDAR);
-    (fired, end, clock.due_at(&CALENDAR), clock.breach_at(&CALENDAR), clock.state(), clock.next_fire_at(&CALENDAR))
+    (
+        fired,
+        end,
+        clock.due_at(&CALENDAR),
+        clock.breach_at(&CALENDAR),
+        clock.state(),
+        clock.next_fire_at(&CALENDAR),
+    )
 }

@@ -53,7 +53,12 @@ fn pausing_a_paused_clock_records_nothing() {
 fn after_an_outage_warnings_and_breach_are_recorded_at_their_instants() {
     let mut clock = start(100);
     let fired = clock.fire(at(5_000), &CALENDAR);
-    let expected = [entry(50, "warned 500000"), entry(75, "warned 750000"), entry(90, "warned 900000"), entry(100, "breached")];
+    let expected = [
+        entry(50, "warned 500000"),
+        entry(75, "warned 750000"),
+        entry(90, "warned 900000"),
+        entry(100, "breached"),
+    ];
     assert_eq!(log(&fired), expected);
     assert_eq!((clock.breached_at, clock.detected_at), (Some(at(100)), Some(at(5_000))));
     assert_eq!(fire(&mut clock, 6_000), []);
@@ -152,7 +157,10 @@ fn a_longer_target_waives_a_breach_once_and_deletes_nothing() {
     let longer = |s: i64| Event::Retargeted { target_us: s * 1_000_000, mode: Mode::Retroactive };
     let recorded = take(&mut clock, longer(300), 150);
     assert_eq!(recorded.last(), Some(&entry(150, "waived")));
-    assert_eq!((clock.state(), clock.breached_at, clock.waived_at), (State::Breached, Some(at(100)), Some(at(150))));
+    assert_eq!(
+        (clock.state(), clock.breached_at, clock.waived_at),
+        (State::Breached, Some(at(100)), Some(at(150)))
+    );
     assert_eq!(take(&mut clock, longer(400), 160), [entry(160, "retargeted 400 retroactive")]);
 }
 
@@ -169,7 +177,8 @@ fn a_carried_share_that_is_too_much_later_was_so_since_it_was_carried() {
     let mut clock = start(100);
     take(&mut clock, Event::Retargeted { target_us: 1_000_000_000, mode: Mode::CarryFraction }, 50);
     take(&mut clock, paused(MANUAL), 50);
-    let recorded = take(&mut clock, Event::Retargeted { target_us: 200_000_000, mode: Mode::Retroactive }, 70);
+    let recorded =
+        take(&mut clock, Event::Retargeted { target_us: 200_000_000, mode: Mode::Retroactive }, 70);
     assert_eq!(recorded.last(), Some(&entry(70, "breached")));
     assert_eq!(clock.due_at(&CALENDAR), Some(at(50)));
 }

@@ -6,7 +6,8 @@ use crate::case::{Pauses, Vector, check};
 
 fn vectors(file: &str) -> Vec<Vector> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
-    serde_json::from_str(&std::fs::read_to_string(path).expect("the file is there")).expect("it holds examples")
+    serde_json::from_str(&std::fs::read_to_string(path).expect("the file is there"))
+        .expect("it holds examples")
 }
 
 #[test]

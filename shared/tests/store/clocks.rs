@@ -21,6 +21,7 @@ on_both! {
     a_clock_is_due_only_after_its_instant,
     a_paused_clock_is_not_due,
     open_clocks_are_counted_by_state,
+    detection_is_measured_from_the_instant_of_the_breach,
 }
 
 const CALENDAR: Calendar = Calendar::AlwaysOpen;
@@ -123,7 +124,10 @@ async fn clocks_of_a_ticket_are_listed_oldest_first(t: Testbed) {
     assert_eq!(listed[2], later.stored);
     let locked = write(&t, async |tx| clocks::lock_of_ticket(tx, ticket.id).await).await;
     assert_eq!(locked, listed);
-    assert_eq!(metrics(&clocks::of_ticket(&t.db, other.id).await.unwrap()), [Metric::FirstResponse, Metric::Resolution]);
+    assert_eq!(
+        metrics(&clocks::of_ticket(&t.db, other.id).await.unwrap()),
+        [Metric::FirstResponse, Metric::Resolution]
+    );
     assert_eq!(clocks::of_ticket(&t.db, TicketId::new()).await.unwrap(), []);
 }
 
@@ -144,7 +148,10 @@ async fn due_clocks_are_claimed_earliest_first(t: Testbed) {
     for (i, us) in ODD.iter().enumerate() {
         let now = at(minutes(1) + micros(*us));
         assert_eq!(claimed(now, 100).await.len(), i, "at {now}");
-        assert_eq!(claimed(now + micros(1), 100).await.len(), ODD.iter().filter(|other| *other <= us).count());
+        assert_eq!(
+            claimed(now + micros(1), 100).await.len(),
+            ODD.iter().filter(|other| *other <= us).count()
+        );
     }
 }
 
@@ -188,4 +195,22 @@ async fn open_clocks_are_counted_by_state(t: Testbed) {
     counted.sort();
     let count = |state: &str, n| (state.to_owned(), n);
     assert_eq!(counted, [count("active", 2), count("breached", 1), count("paused", 1)]);
+}
+
+async fn detection_is_measured_from_the_instant_of_the_breach(t: Testbed) {
+    let ticket = t.open(Priority::Low).await;
+    let changes: Vec<_> = (1..4).map(|i| started(ticket.id, minutes(1), &[], at(seconds(i)))).collect();
+    let fired = changes.into_iter().zip([1, 500_000, 0]).map(|(mut change, lag)| {
+        let seen = change.stored.clock.started_at + minutes(1) + micros(lag);
+        change.events.extend(change.stored.clock.fire(seen, &CALENDAR));
+        change
+    });
+    insert(&t, &fired.collect::<Vec<_>>()).await;
+    let lags = async |since| {
+        let mut lags = clocks::detection_lags(&t.db, since).await.unwrap();
+        lags.sort();
+        lags
+    };
+    assert_eq!(lags(at(seconds(0))).await, [micros(1), micros(500_000)]);
+    assert_eq!(lags(at(seconds(2))).await, [micros(500_000)]);
 }

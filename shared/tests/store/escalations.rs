@@ -75,7 +75,8 @@ async fn the_earliest_due_are_claimed_first(t: Testbed) {
         open(&t, &[&ticket], minute).await;
         ids.push(of(&t, &ticket).await[0].id);
     }
-    let claimed = async |minute, limit| claim(&t, minute, limit).await.into_iter().map(|e| e.id).collect::<Vec<_>>();
+    let claimed =
+        async |minute, limit| claim(&t, minute, limit).await.into_iter().map(|e| e.id).collect::<Vec<_>>();
     assert_eq!(claimed(9, 10).await, []);
     assert_eq!(claimed(10, 10).await, [ids[1]]);
     assert_eq!(claimed(60, 2).await, [ids[1], ids[2]]);

@@ -27,7 +27,9 @@ async fn store(t: &Testbed, token: ClaimToken, answer: &Answer) -> bool {
 }
 
 fn answer(etag: Option<&str>) -> Answer {
-    Answer { status: 201, etag: etag.map(str::to_owned), body: r#"{"success":true,"data":"ü\u0000"}"#.into() }
+    Answer {
+        status: 201, etag: etag.map(str::to_owned), body: r#"{"success":true,"data":"ü\u0000"}"#.into()
+    }
 }
 
 async fn a_request_that_was_answered_gets_the_same_answer(t: Testbed) {

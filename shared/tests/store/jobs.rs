@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use serde_json::json;
-use shared::domain::job::{Ending, Job, MAX_CRASHES, Noop, Notify, Priority, Prune, SendMail};
 use shared::domain::cause::Cause;
+use shared::domain::job::{Ending, Job, MAX_CRASHES, Noop, Notify, Priority, Prune, SendMail};
 use shared::ids::{JobId, NotificationId, TicketId, WorkerId};
 use shared::on_both;
 use shared::store::jobs::{self, Again, End, Leased, NewJob, Rescued};
@@ -62,13 +62,26 @@ async fn leased(t: &Testbed, worker: WorkerId, new: NewJob) -> Leased {
     claim(t, worker, &ids).await.pop().expect("it can be claimed")
 }
 
-async fn finish(t: &Testbed, worker: WorkerId, jobs: &[&Leased], ending: Ending, note: Option<&str>) -> Vec<JobId> {
+async fn finish(
+    t: &Testbed,
+    worker: WorkerId,
+    jobs: &[&Leased],
+    ending: Ending,
+    note: Option<&str>,
+) -> Vec<JobId> {
     let end = |job: &&Leased| End { job: (*job).clone(), ending, note: note.map(str::to_owned) };
     let ends = jobs.iter().map(end).collect();
     write(t, async |tx| jobs::finish(tx, worker, ends, t.now()).await).await
 }
 
-async fn put_back(t: &Testbed, worker: WorkerId, job: &Leased, at: Timestamp, refund: i64, error: Option<&str>) -> u64 {
+async fn put_back(
+    t: &Testbed,
+    worker: WorkerId,
+    job: &Leased,
+    at: Timestamp,
+    refund: i64,
+    error: Option<&str>,
+) -> u64 {
     let again = Again { job: job.id, lease_seq: job.lease_seq, at, refund, error: error.map(str::to_owned) };
     write(t, async |tx| jobs::put_back(tx, worker, vec![again]).await).await
 }
@@ -97,7 +110,10 @@ async fn a_job_reads_as_it_was_enqueued(t: Testbed) {
     let job = get(&t, id).await;
     assert_eq!((&*job.kind, job.priority, &*job.state), (SendMail::KIND, Priority::High, "ready"));
     assert_eq!(serde_json::from_value::<SendMail>(job.payload.0).unwrap(), mail);
-    assert_eq!((job.attempt, job.max_attempts, job.crashes, job.lease_seq), (0, SendMail::MAX_ATTEMPTS, 0, 0));
+    assert_eq!(
+        (job.attempt, job.max_attempts, job.crashes, job.lease_seq),
+        (0, SendMail::MAX_ATTEMPTS, 0, 0)
+    );
     assert_eq!((job.unique_key.as_deref(), job.traceparent.as_deref()), (Some("once"), Some(trace)));
     assert_eq!((job.run_at, job.created_at), (t.now(), t.now()));
     assert_eq!((job.worker_id, job.started_at, job.last_error), (None, None, None));
@@ -116,7 +132,8 @@ async fn a_tick_enqueues_one_job_at_a_time(t: Testbed) {
 
 async fn a_key_admits_one_job_that_waits_or_runs(t: Testbed) {
     let worker = WorkerId::new();
-    let first = enqueue(&t, vec![noop().unique("k"), noop().unique("k"), noop().unique("other"), noop()]).await;
+    let first =
+        enqueue(&t, vec![noop().unique("k"), noop().unique("k"), noop().unique("other"), noop()]).await;
     assert_eq!(first.len(), 3);
     assert_eq!(enqueue(&t, vec![noop().unique("k").at(at(hours(1)))]).await, []);
     let job = claim(&t, worker, &first[..1]).await.pop().unwrap();
@@ -131,7 +148,8 @@ async fn only_what_was_enqueued_for_now_is_dispatched(t: Testbed) {
     let past = noop().at(at(-seconds(1)));
     let first = jobs::enqueue(&mut tx, vec![high, noop().at(at(seconds(1))), past], t.now()).await.unwrap();
     let second = jobs::enqueue(&mut tx, vec![noop().unique("k")], t.now()).await.unwrap();
-    let third = jobs::enqueue(&mut tx, vec![noop().unique("k"), noop().at(at(seconds(1)))], t.now()).await.unwrap();
+    let third =
+        jobs::enqueue(&mut tx, vec![noop().unique("k"), noop().at(at(seconds(1)))], t.now()).await.unwrap();
     assert_eq!((first.len(), second.len(), third.len()), (3, 1, 1));
     let dispatched: HashSet<_> = commit(tx).await.0.into_iter().collect();
     let normal = |id| (Priority::Normal, id);
@@ -187,7 +205,10 @@ async fn many_jobs_are_claimed_and_finished_at_once(t: Testbed) {
     let rest = claimed.split_off(1_000);
     let ended = finish(&t, worker, &claimed.iter().collect::<Vec<_>>(), Ending::Done, None).await;
     assert_eq!(ended.len(), 1_000);
-    let again = rest.iter().map(|job| Again { job: job.id, lease_seq: 1, at: t.now(), refund: 0, error: None }).collect();
+    let again = rest
+        .iter()
+        .map(|job| Again { job: job.id, lease_seq: 1, at: t.now(), refund: 0, error: None })
+        .collect();
     assert_eq!(write(&t, async |tx| jobs::put_back(tx, worker, again).await).await, 500);
     assert_eq!(jobs::list(&t.db, 10_000).await.unwrap().len(), 500);
 }
@@ -198,7 +219,8 @@ async fn overdue_jobs_are_claimed_by_queue_and_age(t: Testbed) {
     t.advance(seconds(1));
     let second = enqueue(&t, vec![noop()]).await;
     let overdue = async |priority, limit| {
-        let claimed = write(&t, async |tx| jobs::claim_overdue(tx, worker, priority, limit, t.now()).await).await;
+        let claimed =
+            write(&t, async |tx| jobs::claim_overdue(tx, worker, priority, limit, t.now()).await).await;
         claimed.into_iter().map(|job| job.id).collect::<Vec<_>>()
     };
     t.advance(jobs::DISPATCH_GRACE);
@@ -366,11 +388,14 @@ async fn many_lost_jobs_are_rescued_in_turns(t: Testbed) {
         rescued += 1;
         assert!(rescued < 10);
     }
-    assert!(jobs::list(&t.db, 1_000).await.unwrap().iter().all(|job| job.state == "ready" && job.crashes == 1));
+    assert!(
+        jobs::list(&t.db, 1_000).await.unwrap().iter().all(|job| job.state == "ready" && job.crashes == 1)
+    );
 }
 
 async fn a_job_is_relayed_once_an_interval(t: Testbed) {
-    let relay = async |priority, limit| write(&t, async |tx| jobs::relay(tx, priority, limit, t.now()).await).await;
+    let relay =
+        async |priority, limit| write(&t, async |tx| jobs::relay(tx, priority, limit, t.now()).await).await;
     let ids = enqueue(&t, vec![noop(), noop().at(at(seconds(1))), noop().priority(Priority::Low)]).await;
     t.advance(jobs::DISPATCH_GRACE - micros(1));
     assert_eq!(relay(Priority::Normal, 10).await, [ids[1]], "the other is left to whoever enqueued it");
@@ -396,7 +421,10 @@ async fn a_dead_letter_is_retried_as_a_new_job(t: Testbed) {
     assert_ne!(copy, job.id);
     let new = get(&t, copy).await;
     assert_eq!((&*new.kind, new.payload, new.unique_key), (SendMail::KIND, job.payload, job.unique_key));
-    assert_eq!((&*new.state, new.attempt, new.max_attempts, new.crashes, new.lease_seq), ("ready", 0, 3, 0, 0));
+    assert_eq!(
+        (&*new.state, new.attempt, new.max_attempts, new.crashes, new.lease_seq),
+        ("ready", 0, 3, 0, 0)
+    );
     assert_eq!((new.run_at, new.created_at), (t.now(), t.now()));
     assert_eq!(new.last_error.as_deref(), Some("no such mailbox"));
     let second = write(&t, async |tx| jobs::retry(tx, job.id, t.now()).await).await;
@@ -422,11 +450,17 @@ async fn only_the_dead_are_retried(t: Testbed) {
 
 async fn queues_are_measured(t: Testbed) {
     assert_eq!(jobs::depths(&t.db, t.now()).await.unwrap(), []);
-    let ids = enqueue(&t, vec![noop(), noop().priority(Priority::High), noop().at(at(seconds(1))), noop()]).await;
+    let ids =
+        enqueue(&t, vec![noop(), noop().priority(Priority::High), noop().at(at(seconds(1))), noop()]).await;
     claim(&t, WorkerId::new(), &ids[3..]).await;
     t.advance(micros(500_000));
     enqueue(&t, vec![noop()]).await;
-    let depth = |priority, state: &str, jobs| jobs::Depth { priority, state: state.into(), jobs, oldest: at(seconds(0)) };
+    let depth = |priority, state: &str, jobs| jobs::Depth {
+        priority,
+        state: state.into(),
+        jobs,
+        oldest: at(seconds(0)),
+    };
     let (high, normal) = (Priority::High, Priority::Normal);
     let expected = [depth(high, "ready", 1), depth(normal, "ready", 2), depth(normal, "running", 1)];
     assert_eq!(jobs::depths(&t.db, t.now()).await.unwrap(), expected);
@@ -437,7 +471,9 @@ async fn jobs_are_listed_in_the_order_they_run(t: Testbed) {
     let later = |s| noop().at(at(seconds(s)));
     let ids = enqueue(&t, vec![later(30), later(10), noop(), later(20)]).await;
     claim(&t, WorkerId::new(), &ids[2..3]).await;
-    let listed = async |limit| jobs::list(&t.db, limit).await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>();
+    let listed = async |limit| {
+        jobs::list(&t.db, limit).await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
     assert_eq!(listed(10).await, [ids[2], ids[1], ids[3], ids[0]]);
     assert_eq!(listed(2).await, [ids[2], ids[1]]);
 }
@@ -454,9 +490,16 @@ async fn endings_are_counted_and_dead_letters_listed(t: Testbed) {
     let prune = leased(&t, worker, NewJob::of(&Prune {})).await;
     finish(&t, worker, &[&prune], Ending::Done, None).await;
     let count = |kind: &str, outcome: &str, jobs: i64| (kind.to_owned(), outcome.to_owned(), jobs);
-    let expected = [count("noop", "dead", 2), count("noop", "discarded", 1), count("noop", "done", 2), count("prune", "done", 1)];
+    let expected = [
+        count("noop", "dead", 2),
+        count("noop", "discarded", 1),
+        count("noop", "done", 2),
+        count("prune", "done", 1),
+    ];
     assert_eq!(jobs::endings(&t.db).await.unwrap(), expected);
-    let listed = async |limit| jobs::dead(&t.db, limit).await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>();
+    let listed = async |limit| {
+        jobs::dead(&t.db, limit).await.unwrap().into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
     assert_eq!(listed(10).await, [dead[1], dead[0]]);
     assert_eq!(listed(1).await, [dead[1]]);
 }
@@ -470,7 +513,8 @@ async fn history_is_pruned_oldest_first(t: Testbed) {
         ids.push(job.id);
         t.advance(seconds(1));
     }
-    let prune = async |before, limit| write(&t, async |tx| jobs::prune(tx, at(seconds(before)), limit).await).await;
+    let prune =
+        async |before, limit| write(&t, async |tx| jobs::prune(tx, at(seconds(before)), limit).await).await;
     assert_eq!(prune(3, 1).await, 1);
     assert_eq!(jobs::ended(&t.db, ids[0]).await.unwrap(), None);
     assert_eq!(prune(3, 10).await, 2);

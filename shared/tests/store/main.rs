@@ -8,7 +8,6 @@ mod idempotency;
 mod jobs;
 mod leases;
 mod notifications;
-mod promises;
 mod schedules;
 mod tickets;
 mod users;

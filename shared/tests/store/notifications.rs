@@ -28,7 +28,8 @@ async fn decide(t: &Testbed, cause: &Cause, names: &[&str]) -> Vec<NotificationI
 
 fn causes(ticket: &Ticket) -> Vec<Cause> {
     let (ticket, clock, escalation) = (ticket.id, ClockId::new(), EscalationId::new());
-    let warning = |revision, percent| Cause::Warning { ticket, clock, revision, fraction: Fraction::percent(percent) };
+    let warning =
+        |revision, percent| Cause::Warning { ticket, clock, revision, fraction: Fraction::percent(percent) };
     vec![
         Cause::Created { ticket },
         Cause::Resolved { ticket, version: 2 },
@@ -53,7 +54,10 @@ async fn nobody_is_told_twice_about_one_cause(t: Testbed) {
     let mut told: Vec<_> = notifications::of_ticket(&t.db, ticket.id).await.unwrap();
     told.sort_by(|a, b| a.recipient.cmp(&b.recipient));
     assert!(told.iter().all(|n| n.cause.0 == cause && n.state == State::Pending && n.created_at == t.now()));
-    assert_eq!(told.iter().map(|n| n.recipient.clone()).collect::<Vec<_>>(), addresses(&["ann", "ben", "cid"]));
+    assert_eq!(
+        told.iter().map(|n| n.recipient.clone()).collect::<Vec<_>>(),
+        addresses(&["ann", "ben", "cid"])
+    );
 }
 
 async fn every_cause_is_one_of_its_own(t: Testbed) {
@@ -81,7 +85,9 @@ async fn a_notification_is_settled_once(t: Testbed) {
         assert_eq!(decide(&t, cause, &["ann"]).await, [], "settled is settled");
     }
     let unknown = NotificationId::new();
-    assert!(!write(&t, async |tx| notifications::settle(tx, unknown, State::Sent, None, t.now()).await).await);
+    assert!(
+        !write(&t, async |tx| notifications::settle(tx, unknown, State::Sent, None, t.now()).await).await
+    );
     assert_eq!(notifications::get(&t.db, unknown).await.unwrap(), None);
 }
 

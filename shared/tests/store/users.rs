@@ -31,7 +31,10 @@ async fn an_address_belongs_to_one_user(t: Testbed) {
     assert!(matches!(error, Error::Conflict(_)), "{error:?}");
     let shouted = user("ANN@example.org", Role::Admin);
     let error = refused(&t, async |tx| users::add(tx, &shouted).await).await;
-    assert!(matches!(error, Error::Corrupt(_)), "an address in capitals is a defect of the caller: {error:?}");
+    assert!(
+        matches!(error, Error::Corrupt(_)),
+        "an address in capitals is a defect of the caller: {error:?}"
+    );
 }
 
 async fn users_are_listed_by_address(t: Testbed) {

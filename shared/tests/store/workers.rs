@@ -30,7 +30,10 @@ async fn a_process_is_listed_with_its_last_beat(t: Testbed) {
     beat(&t, a, 2).await;
     let listed = workers::list(&t.db).await.unwrap();
     let (process, host) = ("worker".into(), "host-1".into());
-    assert_eq!(listed[0], workers::Worker { id: a, process, host, started_at: at(seconds(0)), seen_at: at(seconds(2)) });
+    assert_eq!(
+        listed[0],
+        workers::Worker { id: a, process, host, started_at: at(seconds(0)), seen_at: at(seconds(2)) }
+    );
     assert_eq!(listed[1].id, b);
 }
 

@@ -295,7 +295,9 @@ impl Clock {
     fn retarget(&mut self, target: TimeDelta, mode: Mode, at: Timestamp, calendar: &Calendar) {
         match mode {
             Mode::Retroactive => {}
-            Mode::CarryFraction => self.begin_again(scaled(self.elapsed(at, calendar), target, self.target), at),
+            Mode::CarryFraction => {
+                self.begin_again(scaled(self.elapsed(at, calendar), target, self.target), at)
+            }
             Mode::Restart => self.begin_again(TimeDelta::zero(), at),
         }
         self.target = target;
@@ -360,7 +362,10 @@ impl Clock {
     }
 
     /// Returns when each warning falls on the elapsed axis.
-    pub fn warnings<'a>(&'a self, calendar: &'a Calendar) -> impl Iterator<Item = (Fraction, Option<Timestamp>)> + 'a {
+    pub fn warnings<'a>(
+        &'a self,
+        calendar: &'a Calendar,
+    ) -> impl Iterator<Item = (Fraction, Option<Timestamp>)> + 'a {
         self.warn_at.iter().map(move |f| (*f, self.reach(f.of(self.target), calendar)))
     }
 
@@ -410,7 +415,10 @@ impl Clock {
         recorded.push(self.record(at, event, calendar));
         if retargeted {
             recorded.extend(self.fire(at, calendar));
-            if self.breached_at.is_some() && self.waived_at.is_none() && self.elapsed(at, calendar) <= self.target {
+            if self.breached_at.is_some()
+                && self.waived_at.is_none()
+                && self.elapsed(at, calendar) <= self.target
+            {
                 recorded.push(self.record(at, Event::Waived, calendar));
             }
         }

@@ -22,7 +22,10 @@ impl Fraction {
     #[must_use]
     pub fn of(self, span: TimeDelta) -> TimeDelta {
         let micros = i128::from(span.num_microseconds().unwrap_or(i64::MAX)) * i128::from(self.0);
-        TimeDelta::microseconds(i64::try_from(micros.div_euclid(1_000_000) + i128::from(micros % 1_000_000 != 0)).unwrap_or(i64::MAX))
+        TimeDelta::microseconds(
+            i64::try_from(micros.div_euclid(1_000_000) + i128::from(micros % 1_000_000 != 0))
+                .unwrap_or(i64::MAX),
+        )
     }
 
     /// The whole per cents, for people to read.
