@@ -20,15 +20,12 @@ use shared::process::{Process, StartError};
 
 use app::App;
 
-/// How long running requests may take to end after a signal.
-const GRACE: Duration = Duration::from_secs(20);
-
 /// Serves the API on `API_ADDR` until the process is told to stop, then lets running requests end.
 ///
 /// # Errors
 /// When the address is taken, or the tokens' secret is missing.
 pub async fn run(process: Process) -> Result<(), StartError> {
-    let addr = process.config.api_addr;
+    let (addr, grace) = (process.config.api_addr, process.config.shutdown_grace);
     let listener = tokio::net::TcpListener::bind(addr).await;
     let listener = listener.map_err(|error| format!("cannot listen on API_ADDR {addr}: {error}"))?;
     let stop = process.stop.clone();
@@ -39,7 +36,7 @@ pub async fn run(process: Process) -> Result<(), StartError> {
     let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
     tokio::select! {
         served = serving => Ok(served?),
-        () = async { stopping.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+        () = async { stopping.cancelled().await; tokio::time::sleep(grace).await } => Ok(()),
     }
 }
 

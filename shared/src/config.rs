@@ -110,6 +110,8 @@ pub struct Config {
     pub sweep_interval: Duration,
     /// How many jobs a worker runs at once.
     pub worker_concurrency: usize,
+    /// How long running jobs and requests may take to end after a signal.
+    pub shutdown_grace: Duration,
     /// Where traces go, by OTLP over gRPC.
     pub otlp_endpoint: Option<String>,
     /// The name traces carry.
@@ -164,6 +166,7 @@ impl Config {
             sweep_interval: Duration::from_millis(vars.number("SWEEP_INTERVAL_MS", 500, 10..=60_000)?),
             worker_concurrency: usize::try_from(vars.number("WORKER_CONCURRENCY", 64, 1..=10_000)?)
                 .unwrap_or(64),
+            shutdown_grace: Duration::from_secs(vars.number("SHUTDOWN_GRACE_SECONDS", 25, 0..=3_600)?),
             otlp_endpoint: vars.url("OTEL_EXPORTER_OTLP_ENDPOINT", &["http", "https"])?,
             service_name: vars.text("OTEL_SERVICE_NAME").unwrap_or_else(|| service.into()),
             log_format: vars.log_format(&process)?,

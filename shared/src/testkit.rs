@@ -8,11 +8,16 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
+use crate::config::{Config, Process as Kind};
 use crate::domain::Rules;
 use crate::domain::role::Role;
 use crate::domain::ticket::{Category, Priority};
 use crate::ids::UserId;
+use crate::ops::Health;
+use crate::process::Process;
+use crate::queue::Queue;
 use crate::store::desk::{Actor, Desk, Draft, Swept};
 use crate::store::tickets::Ticket;
 use crate::store::users::{self, User};
@@ -128,6 +133,21 @@ impl Testbed {
         users::add(&mut tx, &testbed.customer).await.expect("a user");
         let _ = tx.commit().await.expect("a commit");
         testbed
+    }
+
+    /// A process over this database and clock, with in-process dispatch; `settings` are environment variables.
+    #[must_use]
+    pub fn process(&self, settings: &[(&str, &str)]) -> Process {
+        let lookup = |name: &str| settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        let config = Config::read(Kind::AllInOne(std::env::temp_dir()), lookup).expect("settings");
+        Process {
+            config,
+            db: self.db.clone(),
+            queue: Queue::in_process(),
+            desk: self.desk.clone(),
+            health: Health::default(),
+            stop: CancellationToken::new(),
+        }
     }
 
     /// The time now.

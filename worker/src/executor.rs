@@ -30,9 +30,6 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How often a worker looks for jobs that nobody dispatched.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How long running jobs may take to end after a signal.
-const GRACE: Duration = Duration::from_secs(25);
-
 /// At most as many claims or ends to a transaction.
 const BATCH: usize = 256;
 
@@ -233,7 +230,7 @@ impl Executor {
 
     async fn drain(&self) {
         self.running.close();
-        if tokio::time::timeout(GRACE, self.running.wait()).await.is_err() {
+        if tokio::time::timeout(self.worker.process.config.shutdown_grace, self.running.wait()).await.is_err() {
             tracing::warn!(jobs = self.running.len(), "jobs did not end in time; handing them back");
             self.abort.cancel();
             self.running.wait().await;

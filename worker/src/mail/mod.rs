@@ -2,6 +2,8 @@
 
 mod letter;
 mod mailer;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use letter::{Letter, Subject};
 pub(crate) use mailer::{Mailer, SendError};

@@ -1,0 +1,16 @@
+//! What the API promises over HTTP, on both engines and without a socket.
+
+mod answer;
+mod clocks;
+mod crowding;
+mod editing;
+mod failing;
+mod filtering;
+mod opening;
+mod paging;
+mod reading;
+mod refusing;
+mod repeating;
+mod server;
+mod signing_in;
+mod workflow;

@@ -1,0 +1,174 @@
+//! A server without a socket, and clients that talk to it.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
+use chrono::TimeDelta;
+use dogwatch_api::auth::Tokens;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use shared::config::{Config, Process as Kind, Secret};
+use shared::ids::UserId;
+use shared::ops::Health;
+use shared::process::Process;
+use shared::queue::Queue;
+use shared::store::db::Query;
+use shared::store::users::{self, User};
+use shared::testkit::Testbed;
+use tower::ServiceExt;
+
+use crate::answer::{Answer, text};
+
+/// What the server's tokens are signed with.
+pub(crate) const SECRET: &str = "not a secret, but long enough to be one";
+
+/// The API over a testbed.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) bed: Testbed,
+    pub(crate) tokens: Tokens,
+    /// The senior engineer of the testbed.
+    pub(crate) staff: Client,
+    /// The end user of the testbed.
+    pub(crate) customer: Client,
+    /// Somebody without a token.
+    pub(crate) anybody: Client,
+}
+
+impl Server {
+    pub(crate) fn over(bed: Testbed) -> Self {
+        let anybody = Client { routes: router(&bed), headers: HeaderMap::new() };
+        let tokens = Tokens::new(&Secret::new(SECRET.into()));
+        let (staff, customer) = (anybody.clone(), anybody.clone());
+        let mut server = Self { bed, tokens, staff, customer, anybody };
+        server.staff = server.client(server.bed.staff.id);
+        server.customer = server.client(server.bed.customer.id);
+        server
+    }
+
+    /// The same database under a server that has just started.
+    pub(crate) fn restarted(self) -> Self {
+        Self::over(self.bed)
+    }
+
+    /// A client with a token that outlives every test.
+    pub(crate) fn client(&self, user: UserId) -> Client {
+        let (now, year) = (self.bed.now(), TimeDelta::days(365));
+        let token = self.tokens.issue(user, now, now + year).expect("a token");
+        self.anybody.with("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) async fn add_user(&self, user: &User) {
+        let mut tx = self.bed.db.begin().await.expect("a transaction");
+        users::add(&mut tx, user).await.expect("a user");
+        let _ = tx.commit().await.expect("a commit");
+    }
+
+    /// Changes the database behind the API's back.
+    pub(crate) async fn tamper(&self, statement: Query) -> u64 {
+        let mut tx = self.bed.db.begin().await.expect("a transaction");
+        let changed = statement.execute(&mut tx).await.expect("a statement");
+        let _ = tx.commit().await.expect("a commit");
+        changed
+    }
+
+    /// Opens a ticket for the customer; fields not given are left to the API.
+    pub(crate) async fn open(&self, mut fields: Value) -> Value {
+        if fields.get("title").is_none() {
+            fields["title"] = "The database is on fire".into();
+        }
+        self.customer.post("/tickets", fields).await.expect(201).json["data"].take()
+    }
+
+    /// Moves a ticket through statuses, by staff.
+    pub(crate) async fn walk(&self, ticket: &Value, statuses: &[&str]) {
+        for status in statuses {
+            self.staff.patch(&at(ticket, "/status"), json!({ "status": status })).await.expect(200);
+        }
+    }
+
+    /// The clocks as they stand now: first response, then resolution.
+    pub(crate) async fn clocks(&self, ticket: &Value) -> [Value; 2] {
+        let answer = self.staff.get(&at(ticket, "/sla")).await.expect(200);
+        assert_eq!(answer.each("metric"), ["first_response", "resolution"]);
+        [0, 1].map(|i| answer.data()[i].clone())
+    }
+}
+
+fn router(bed: &Testbed) -> Router {
+    let lookup = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
+    let config = Config::read(Kind::AllInOne("unused".into()), lookup).expect("settings");
+    let (db, desk, queue) = (bed.db.clone(), bed.desk.clone(), Queue::in_process());
+    let process = Process { config, db, queue, desk, health: Health::default(), stop: Default::default() };
+    dogwatch_api::router(process).expect("a router")
+}
+
+/// The path of a ticket, or of something below it.
+pub(crate) fn at(ticket: &Value, below: &str) -> String {
+    format!("/tickets/{}{below}", text(&ticket["id"]))
+}
+
+/// Somebody who sends requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    routes: Router,
+    headers: HeaderMap,
+}
+
+impl Client {
+    /// The same client with one more header, or another value of it.
+    pub(crate) fn with(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.clone();
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header");
+        client.headers.insert(HeaderName::from_static(name), value);
+        client
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", &format!("/api/v1{path}"), "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", &format!("/api/v1{path}"), body.to_string()).await
+    }
+
+    /// Posts nothing.
+    pub(crate) async fn act(&self, path: &str) -> Answer {
+        self.send("POST", &format!("/api/v1{path}"), "").await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send("PATCH", &format!("/api/v1{path}"), body.to_string()).await
+    }
+
+    /// Sends anything anywhere, as JSON unless the client says otherwise.
+    pub(crate) async fn send(&self, method: &str, uri: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let request = Request::builder().method(method).uri(uri).body(Body::from(body.into()));
+        self.deliver(request.expect("a request")).await
+    }
+
+    /// Sends a request that was made by hand, with the client's headers.
+    pub(crate) async fn deliver(&self, mut request: Request<Body>) -> Answer {
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert("content-type", json);
+        request.headers_mut().extend(self.headers.clone());
+        let response = self.routes.clone().oneshot(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        Answer::checked(parts.status.as_u16(), parts.headers, text)
+    }
+}
+
+/// Runs requests at the same time and returns their answers in order.
+pub(crate) async fn all_at_once<F>(requests: impl IntoIterator<Item = F>) -> Vec<Answer>
+where
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let running: Vec<_> = requests.into_iter().map(tokio::spawn).collect();
+    let mut answers = Vec::new();
+    for request in running {
+        answers.push(request.await.expect("an answer"));
+    }
+    answers
+}
