@@ -158,7 +158,7 @@ impl Config {
             api_addr,
             ops_addr: vars.parse("OPS_ADDR", ops_port, "must be an address like 127.0.0.1:9464")?,
             smtp_url: vars.smtp_url()?,
-            mail_from: vars.text("MAIL_FROM").unwrap_or_else(|| "Dogwatch <dogwatch@localhost>".into()),
+            mail_from: vars.sender()?,
             mail_dir: vars.text("MAIL_DIR").map_or_else(|| data.join("mail"), PathBuf::from),
             oncall_email: vars.address("ONCALL_EMAIL")?,
             jwt_secret: vars.jwt_secret(&process)?,
@@ -211,7 +211,7 @@ impl Vars<'_> {
         let amount: f64 = value.trim().parse().map_err(|_| bad(name, expected))?;
         let micros = amount * unit.as_seconds_f64() * 1e6;
         // Ten years: more is a mistake, and far from what the arithmetic could not hold.
-        if !(micros >= 1_000.0 && micros <= 10.0 * 365.25 * 86_400e6) {
+        if !(1_000.0..=10.0 * 365.25 * 86_400e6).contains(&micros) {
             return Err(bad(name, expected));
         }
         #[expect(clippy::cast_possible_truncation, reason = "checked above")]
@@ -236,6 +236,14 @@ impl Vars<'_> {
         } else {
             Err(bad(name, "must be one mail address like oncall@example.org"))
         }
+    }
+
+    fn sender(&self) -> Result<String, Error> {
+        let value = self.text("MAIL_FROM").unwrap_or_else(|| "Dogwatch <dogwatch@localhost>".into());
+        let named = value.trim().strip_suffix('>').and_then(|start| start.rsplit_once('<'));
+        let address = named.map_or(value.trim(), |(_, address)| address);
+        let plain = crate::domain::is_mail_address(address);
+        if plain { Ok(value) } else { Err(bad("MAIL_FROM", "must be like Dogwatch <dogwatch@example.org>")) }
     }
 
     fn database_url(&self, process: &Process, data: &Path) -> Result<Secret, Error> {
@@ -375,6 +383,7 @@ mod tests {
             ("SMTP_URL", "http://user:pass@host"),
             ("DATABASE_URL", "mysql://user:pass@host"),
             ("ONCALL_EMAIL", "a@b, c@d"),
+            ("MAIL_FROM", "Dogwatch <nowhere>"),
             ("LOG_FORMAT", "xml"),
             ("AUTO_MIGRATE", "maybe"),
             ("ESCALATION_STEP_MINUTES", "0"),

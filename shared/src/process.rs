@@ -103,7 +103,8 @@ impl Process {
 }
 
 async fn connect(config: &Config) -> Result<Db, StartError> {
-    if let crate::config::Process::AllInOne(data) = &config.process {
+    let embedded = config.database_url.expose().starts_with("sqlite:");
+    if let (crate::config::Process::AllInOne(data), true) = (&config.process, embedded) {
         std::fs::create_dir_all(data)
             .map_err(|error| format!("cannot create the folder {}: {error}", data.display()))?;
     }

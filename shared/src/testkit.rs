@@ -69,6 +69,7 @@ pub fn start() -> Timestamp {
 /// # Panics
 /// When there is none and there must be.
 #[must_use]
+#[expect(clippy::print_stderr, reason = "a skip must not be silent")]
 pub fn postgres_server() -> Option<String> {
     let url = std::env::var("TEST_DATABASE_URL").ok();
     let required = std::env::var_os("REQUIRE_SERVICES").is_some() || std::env::var_os("CI").is_some();
@@ -85,7 +86,7 @@ pub fn postgres_server() -> Option<String> {
 /// When the server fails.
 pub async fn postgres_database(server: &str) -> String {
     static TEMPLATE: OnceCell<String> = OnceCell::const_new();
-    let name = || format!("test_{}", uuid::Uuid::from(UserId::new().0).simple());
+    let name = || format!("test_{}", UserId::new().0.simple());
     let make = |name: String, template: Option<String>| async move {
         let mut connection = sqlx::PgConnection::connect(server).await.expect("the test server answers");
         let template = template.map(|t| format!(" TEMPLATE {t}")).unwrap_or_default();
@@ -138,7 +139,8 @@ impl Testbed {
     /// A process over this database and clock, with in-process dispatch; `settings` are environment variables.
     #[must_use]
     pub fn process(&self, settings: &[(&str, &str)]) -> Process {
-        let lookup = |name: &str| settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        let lookup =
+            |name: &str| settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
         let config = Config::read(Kind::AllInOne(std::env::temp_dir()), lookup).expect("settings");
         Process {
             config,

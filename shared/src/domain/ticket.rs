@@ -96,7 +96,7 @@ pub fn clock_events(metric: Metric, from: Status, to: Status, staff: bool) -> Ve
     match (to, metric) {
         (Status::PendingInfo, _) => events.push(Event::Paused { hold: Hold::Status, reason: None }),
         (Status::InProgress, Metric::FirstResponse | Metric::NextResponse) if staff => {
-            events.push(Event::Stopped)
+            events.push(Event::Stopped);
         }
         (Status::Resolved, Metric::Resolution) => events.push(Event::Stopped),
         (Status::Resolved, Metric::FirstResponse | Metric::NextResponse) => events.push(Event::Cancelled),

@@ -1,7 +1,8 @@
 //! Two databases behind one query type. Callers never choose an engine.
 //!
 //! A statement is written once, with `$1` placeholders and, where the engines must differ, one of three holes:
-//! `{for_update}` and `{skip_locked}` lock rows on PostgreSQL (SQLite has one writer, so there is nothing to lock),
+//! `{for_update}` and `{skip_locked}` lock rows on PostgreSQL (SQLite has one writer, so there is nothing to lock; the
+//! lock is `NO KEY`, so that it does not wait for foreign keys being checked, which would deadlock with the sweep),
 //! and `{rows}` stands for a table of values: arrays in `UNNEST` on PostgreSQL, `VALUES` in chunks on SQLite.
 
 use std::borrow::Cow;

@@ -4,6 +4,7 @@
 //! the events of a clock are stored in the order in which they happened.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use chrono::TimeDelta;
 
@@ -233,7 +234,7 @@ impl Desk {
                 jobs::enqueue(tx, vec![jobs::NewJob::of(&notify)], now).await?;
             }
             _ if from == Status::PendingInfo || to == Status::Reopened => {
-                self.escalate_again(tx, id, now).await?
+                self.escalate_again(tx, id, now).await?;
             }
             _ => {}
         }
@@ -255,7 +256,7 @@ impl Desk {
         let now = self.clock.now().max(before.updated_at);
         let mut ticket = before.clone();
         (ticket.acknowledged_at, ticket.acknowledged_by) = (Some(now), Some(actor.id));
-        // A sweep that holds the clocks may be opening an escalation; one that comes later finds the ticket taken on.
+        // Waits for a sweep that is just opening the escalation, and keeps others out until this is committed.
         clocks::lock_of_ticket(tx, id).await?;
         escalations::stop(tx, id, StopReason::Acknowledged, now).await?;
         self.store(tx, &before, ticket, actor, now).await
@@ -350,9 +351,11 @@ impl Desk {
             }
         }
         // A clock that stopped as it was found breached needs no escalation: nobody has to be called any more.
-        let running: Vec<_> =
+        let running: HashSet<_> =
             changes.iter().filter(|c| c.stored.clock.running_since.is_some()).map(|c| c.stored.id).collect();
         breached.retain(|(_, clock)| running.contains(clock));
+        // In one order, so that two sweeps that breach clocks of the same tickets wait for each other, not deadlock.
+        breached.sort_unstable();
         let first_step = now + self.rules.escalation.wait_after(0);
         escalations::open(tx, breached, now, first_step).await?;
         jobs::enqueue(tx, announced, now).await?;

@@ -333,6 +333,11 @@ pub async fn hand_back(tx: &mut Tx, worker: WorkerId, now: Timestamp) -> Result<
     query(HAND_BACK).bind(worker).bind(now).execute(tx).await
 }
 
+/// Lists what a worker holds according to the ledger.
+pub async fn held_by(on: impl Into<Target<'_>>, worker: WorkerId) -> Result<Vec<Leased>> {
+    query("SELECT * FROM jobs WHERE worker_id = $1 AND state = 'running'").bind(worker).all(on).await
+}
+
 const HELD: &str =
     "SELECT 1 FROM jobs WHERE id = $1 AND lease_seq = $2 AND worker_id = $3 AND state = 'running'";
 

@@ -64,10 +64,11 @@ impl From<sqlx::Error> for Error {
 }
 
 /// SQLSTATE classes 08 (connection), 40 (rolled back: deadlock, serialization), 53 (out of resources), 57 (operator
-/// intervention: shutdown, start-up), and SQLite's busy (5) and locked (6) with their extended codes.
+/// intervention: shutdown, start-up), and SQLite's busy (5), locked (6), full (13) and cannot open (14) with their
+/// extended codes.
 fn may_pass(code: &str) -> bool {
     match code.len() {
         5 => ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)),
-        _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
+        _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 13 | 14)),
     }
 }

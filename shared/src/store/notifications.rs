@@ -111,3 +111,12 @@ pub async fn settle(
 ) -> Result<bool> {
     Ok(query(SETTLE).bind(id).bind(state).bind(reason).bind(now).execute(tx).await? == 1)
 }
+
+const REOPEN: &str = "
+    UPDATE notifications SET state = 'pending', reason = NULL, settled_at = NULL
+    WHERE id = $1 AND state = 'failed'";
+
+/// Makes a notification that was given up pending again; `false` when it was not given up.
+pub async fn reopen(tx: &mut Tx, id: NotificationId) -> Result<bool> {
+    Ok(query(REOPEN).bind(id).execute(tx).await? == 1)
+}

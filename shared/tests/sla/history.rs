@@ -106,6 +106,8 @@ fn sweep(clock: &mut Clock, recorded: &mut Vec<Recorded>, sweeps: Sweeps, from: 
                 !fired.is_empty() || matches!(sweeps, Sweeps::Every(_)),
                 "asked for a sweep in vain: {clock:?}"
             );
+            let late = |r: &Recorded| matches!(sweeps, Sweeps::AsAsked) && r.at < at(s - 1);
+            assert!(!fired.iter().any(late), "asked for a sweep too late: {fired:?}");
             recorded.extend(fired);
         }
         let next = clock.next_fire_at(&CALENDAR);

@@ -33,7 +33,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(3_000))]
+    #![proptest_config(cases(1_500))]
 
     #[test]
     fn it_does_not_matter_when_somebody_looks(history in histories(12), seconds in 1..30_i64) {

@@ -1,10 +1,18 @@
 //! What the store promises, on both engines.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and clippy does not see that these are tests"
+)]
+
 mod clocks;
 mod concurrency;
 mod desk;
+mod desk_clocks;
+mod desk_escalation;
 mod escalations;
 mod idempotency;
+mod job_leases;
 mod jobs;
 mod leases;
 mod notifications;

@@ -15,6 +15,8 @@ on_both! {
     nobody_is_told_twice_about_one_cause,
     every_cause_is_one_of_its_own,
     a_notification_is_settled_once,
+    only_what_was_given_up_becomes_pending_again,
+    only_what_was_given_up_is_reopened,
     the_latest_come_first_and_those_of_a_ticket_in_order,
 }
 
@@ -89,6 +91,47 @@ async fn a_notification_is_settled_once(t: Testbed) {
         !write(&t, async |tx| notifications::settle(tx, unknown, State::Sent, None, t.now()).await).await
     );
     assert_eq!(notifications::get(&t.db, unknown).await.unwrap(), None);
+}
+
+async fn only_what_was_given_up_is_reopened(t: Testbed) {
+    let ticket = t.open(Priority::High).await;
+    let states = [State::Failed, State::Sent, State::Suppressed];
+    for (cause, state) in causes(&ticket).iter().zip(states) {
+        let id = decide(&t, cause, &["ann"]).await[0];
+        let reopen = async || write(&t, async |tx| notifications::reopen(tx, id).await).await;
+        assert!(!reopen().await, "it is pending");
+        write(&t, async |tx| notifications::settle(tx, id, state, Some("no such user"), t.now()).await).await;
+        assert_eq!(reopen().await, state == State::Failed);
+        let now = notifications::get(&t.db, id).await.unwrap().unwrap();
+        if state == State::Failed {
+            assert_eq!((now.state, now.reason, now.settled_at), (State::Pending, None, None));
+        } else {
+            assert_eq!((now.state, now.settled_at), (state, Some(t.now())));
+        }
+    }
+}
+
+async fn only_what_was_given_up_becomes_pending_again(t: Testbed) {
+    let ticket = t.open(Priority::High).await;
+    let reopen = async |id| write(&t, async |tx| notifications::reopen(tx, id).await).await;
+    for (cause, state) in causes(&ticket).iter().zip([State::Sent, State::Suppressed, State::Failed]) {
+        let id = decide(&t, cause, &["ann"]).await[0];
+        assert!(!reopen(id).await, "it is pending already");
+        let settle = async |state| {
+            write(&t, async |tx| notifications::settle(tx, id, state, Some("no such mailbox"), t.now()).await).await
+        };
+        settle(state).await;
+        let before = notifications::get(&t.db, id).await.unwrap().unwrap();
+        assert_eq!(reopen(id).await, state == State::Failed);
+        let after = notifications::get(&t.db, id).await.unwrap().unwrap();
+        if state == State::Failed {
+            assert_eq!((after.state, after.reason, after.settled_at), (State::Pending, None, None));
+            assert!(settle(State::Sent).await);
+        } else {
+            assert_eq!(after, before);
+        }
+    }
+    assert!(!reopen(NotificationId::new()).await);
 }
 
 async fn the_latest_come_first_and_those_of_a_ticket_in_order(t: Testbed) {

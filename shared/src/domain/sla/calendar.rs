@@ -39,3 +39,24 @@ impl Calendar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn no_time_passes_backwards() {
+        let (calendar, now) = (Calendar::AlwaysOpen, DateTime::UNIX_EPOCH);
+        assert_eq!(calendar.open_between(now, now - TimeDelta::seconds(1)), TimeDelta::zero());
+        assert_eq!(calendar.open_between(now, now + TimeDelta::seconds(1)), TimeDelta::seconds(1));
+    }
+
+    #[test]
+    fn what_lies_beyond_the_end_of_the_calendar_is_never_reached() {
+        let calendar = Calendar::AlwaysOpen;
+        assert_eq!(calendar.reach(DateTime::<chrono::Utc>::MAX_UTC, TimeDelta::seconds(1)), None);
+        assert_eq!(calendar.exceed(DateTime::<chrono::Utc>::MAX_UTC, TimeDelta::seconds(1)), None);
+    }
+}

@@ -296,7 +296,7 @@ impl Clock {
         match mode {
             Mode::Retroactive => {}
             Mode::CarryFraction => {
-                self.begin_again(scaled(self.elapsed(at, calendar), target, self.target), at)
+                self.begin_again(scaled(self.elapsed(at, calendar), target, self.target), at);
             }
             Mode::Restart => self.begin_again(TimeDelta::zero(), at),
         }
@@ -491,4 +491,20 @@ fn scaled(consumed: TimeDelta, new: TimeDelta, old: TimeDelta) -> TimeDelta {
         return consumed;
     }
     TimeDelta::microseconds(i64::try_from(us(consumed) * us(new) / us(old)).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_carried_share_is_rounded_down() {
+        let us = TimeDelta::microseconds;
+        assert_eq!(scaled(us(1), us(2), us(3)), us(0));
+        assert_eq!(scaled(us(2), us(2), us(3)), us(1));
+        assert_eq!(scaled(us(3), us(2), us(3)), us(2));
+        assert_eq!(scaled(us(5), us(7), us(0)), us(5), "a target of nothing leaves what was consumed");
+        let century = TimeDelta::days(36_500);
+        assert_eq!(scaled(century, century, century), century, "nothing overflows");
+    }
 }

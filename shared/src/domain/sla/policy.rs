@@ -79,3 +79,38 @@ impl Default for Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_never_reached_early() {
+        let share = |ppm, us| Fraction(ppm).of(TimeDelta::microseconds(us)).num_microseconds();
+        assert_eq!(share(500_000, 100), Some(50));
+        assert_eq!(share(500_000, 101), Some(51));
+        assert_eq!(share(333_333, 3), Some(1));
+        assert_eq!(share(1, 1), Some(1));
+        assert_eq!(share(1_000_000, 7), Some(7));
+        assert_eq!(share(0, 7), Some(0));
+    }
+
+    #[test]
+    fn a_share_of_a_century_is_exact() {
+        assert_eq!(Fraction::percent(75).of(TimeDelta::days(36_500)), TimeDelta::days(27_375));
+        assert_eq!(Fraction::percent(75).whole_percent(), 75);
+    }
+
+    #[test]
+    fn the_default_policy_promises_what_is_documented() {
+        let policy = Policy::default();
+        let hours =
+            |metric| Priority::ALL.iter().map(move |p| policy.target(*p, metric).map(|t| t.num_hours()));
+        let (responses, resolutions) =
+            (hours.clone()(Metric::FirstResponse), hours.clone()(Metric::Resolution));
+        assert!(responses.eq([1, 4, 8, 24].map(Some)));
+        assert!(resolutions.eq([4, 12, 48, 120].map(Some)));
+        assert!(hours(Metric::NextResponse).eq([None; 4]));
+        assert_eq!(Policy::default().warn_at, [50, 75, 90].map(Fraction::percent));
+    }
+}
