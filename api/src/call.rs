@@ -1,9 +1,10 @@
 //! One request by a known caller, and how its effect and its answer are committed as one.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -21,7 +22,7 @@ use crate::form::Form;
 /// At most as many bytes to a JSON body.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
 
-/// A request by a known caller.
+/// A request by a known caller; it takes no query.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) app: App,
@@ -37,11 +38,49 @@ impl FromRequestParts<App> for Call {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let call = Self::read(parts, app).await?;
+        Form::query(parts.uri.query().unwrap_or_default()).finish()?;
+        Ok(call)
+    }
+}
+
+/// A request by a known caller for a list, with the query that narrows it.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub(crate) call: Call,
+    pub(crate) query: Form,
+}
+
+impl FromRequestParts<App> for Listing {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let call = Call::read(parts, app).await?;
+        Ok(Self { call, query: Form::query(parts.uri.query().unwrap_or_default()) })
+    }
+}
+
+/// What a path names. One that is not even text names nothing.
+#[derive(Debug)]
+pub(crate) struct Name(pub(crate) String);
+
+impl FromRequestParts<App> for Name {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let path = Path::<String>::from_request_parts(parts, app).await;
+        Ok(Self(path.map(|Path(name)| name).unwrap_or_default()))
+    }
+}
+
+impl Call {
+    async fn read(parts: &Parts, app: &App) -> Result<Self, ApiError> {
         let user = match parts.extensions.get::<Arc<User>>() {
             Some(user) => Arc::clone(user),
             None => authenticate(app, &parts.headers).await?,
         };
-        let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
+        let ip =
+            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
         let claim = parts.extensions.get::<ClaimToken>().copied();
         Ok(Self { app: app.clone(), user, claim, ip, if_match: if_match(&parts.headers)? })
     }
@@ -49,10 +88,14 @@ impl FromRequestParts<App> for Call {
 
 /// Finds out who is calling.
 pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<User>, ApiError> {
-    let header = headers.get(header::AUTHORIZATION).ok_or(ApiError::Unauthorized("Sign in and send Authorization: Bearer <token>."))?;
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .ok_or(ApiError::Unauthorized("Sign in and send Authorization: Bearer <token>."))?;
     let token = header.to_str().ok().and_then(|value| value.split_once(' '));
-    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    let id = token.and_then(|token| app.tokens.user(token));
+    let token =
+        token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let now = app.process.desk.clock.now();
+    let id = token.and_then(|token| app.tokens.user(token, now));
     let id = id.ok_or(ApiError::Unauthorized("The token is not valid or has expired; sign in again."))?;
     let user = app.accounts.enabled(&app.process.db, id).await?;
     user.ok_or(ApiError::Unauthorized("The account is disabled or gone."))
@@ -65,7 +108,9 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
         return Ok(None);
     }
     let version = value.trim_start_matches("W/").trim_matches('"').parse();
-    version.map(Some).map_err(|_| ApiError::Malformed("If-Match must be the ETag of the ticket, such as \"3\".".into()))
+    version
+        .map(Some)
+        .map_err(|_| ApiError::Malformed("If-Match must be the ETag of the ticket, such as \"3\".".into()))
 }
 
 impl Call {
@@ -74,15 +119,23 @@ impl Call {
         Actor { id: self.user.id, staff: self.user.role.is_staff(), ip: self.ip.clone() }
     }
 
-    /// The version the caller expects, from `If-Match` or else from the body.
-    pub(crate) fn expects(&self, in_body: Option<i64>) -> Option<i64> {
-        self.if_match.or(in_body)
+    /// The version the caller expects, from `If-Match` or from the body.
+    pub(crate) fn expects(&self, in_body: Option<i64>) -> Result<Option<i64>, ApiError> {
+        match (self.if_match, in_body) {
+            (Some(header), Some(body)) if header != body => {
+                let why = "Must be the version that If-Match names, where both are sent.";
+                Err(ApiError::field("invalid", "version", why))
+            }
+            (header, body) => Ok(header.or(body)),
+        }
     }
 
     /// Renders a desk error: a stale version is 412 where `If-Match` named it, 409 where the body did.
     pub(crate) fn refused(&self, error: desk::Error) -> ApiError {
         match error {
-            desk::Error::Stale { .. } if self.if_match.is_some() => ApiError::Stale(format!("{}.", capital(&error.to_string()))),
+            desk::Error::Stale { .. } if self.if_match.is_some() => {
+                ApiError::Stale(format!("{}.", capital(&error.to_string())))
+            }
             error => error.into(),
         }
     }
@@ -92,8 +145,10 @@ impl Call {
         if let Ok(id) = name.parse() {
             return Ok(id);
         }
-        let number = name.strip_prefix("INC-").and_then(|number| number.parse().ok());
-        let number: i64 = number.ok_or(ApiError::NotFound("ticket"))?;
+        let digits =
+            name.strip_prefix("INC-").filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let number: Option<i64> = digits.and_then(|digits| digits.parse().ok());
+        let number = number.ok_or(ApiError::NotFound("ticket"))?;
         tickets::by_number(&self.app.process.db, number).await?.ok_or(ApiError::NotFound("ticket"))
     }
 
@@ -102,7 +157,11 @@ impl Call {
     }
 
     /// Commits the effect together with the answer, so that a repeated request gets the answer and has no effect.
-    pub(crate) async fn commit<T: Serialize>(&self, mut tx: Tx, envelope: Envelope<T>) -> Result<Response, ApiError> {
+    pub(crate) async fn commit<T: Serialize>(
+        &self,
+        mut tx: Tx,
+        envelope: Envelope<T>,
+    ) -> Result<Response, ApiError> {
         let answer = envelope.render().map_err(|error| ApiError::Internal(error.to_string()))?;
         if let Some(claim) = self.claim
             && !idempotency::store(&mut tx, claim, &answer).await?
@@ -127,8 +186,11 @@ impl FromRequest<App> for Body {
 
     async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
         let json = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let json = json.is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"));
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| ApiError::TooLarge)?;
+        let json = json.is_some_and(|value| {
+            value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+        });
+        let bytes =
+            axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| ApiError::TooLarge)?;
         if !json && !bytes.is_empty() {
             return Err(ApiError::NotJson);
         }

@@ -62,7 +62,9 @@ async fn write(process: Process, orders: Arc<Mutex<mpsc::Receiver<Order>>>) {
             Err(desk::Error::Store(store::Error::Conflict(_))) if batch.len() > 1 => {
                 for (draft, answer) in batch {
                     let opened = open(&process, vec![draft]).await;
-                    let _ = answer.send(opened.and_then(|tickets| tickets.into_iter().next().ok_or(desk::Error::NotFound("ticket"))));
+                    let _ = answer.send(opened.and_then(|tickets| {
+                        tickets.into_iter().next().ok_or(desk::Error::NotFound("ticket"))
+                    }));
                 }
             }
             Err(error) => {

@@ -90,13 +90,19 @@ impl ApiError {
         let (status, code, message): (_, _, Cow<'static, str>) = match self {
             Self::Malformed(why) => (StatusCode::BAD_REQUEST, "malformed", why.clone()),
             Self::Unauthorized(why) => (StatusCode::UNAUTHORIZED, "unauthorized", (*why).into()),
-            Self::NotFound(what) => (StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}.").into()),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This address does not take that method.".into())
+            Self::NotFound(what) => {
+                (StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}.").into())
             }
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This address does not take that method.".into(),
+            ),
             Self::Conflict(code, why) => (StatusCode::CONFLICT, code, why.clone().into()),
             Self::Stale(why) => (StatusCode::PRECONDITION_FAILED, "stale", why.clone().into()),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than 256 KiB.".into()),
+            Self::TooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than 256 KiB.".into())
+            }
             Self::NotJson => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "not_json",
@@ -128,12 +134,16 @@ impl ApiError {
 
 impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
-        let chain = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+        let chain =
+            std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
         match error {
-            store::Error::Unavailable(_) | store::Error::Schema(_) => Self::Unavailable(format!("{error}{chain}")),
-            store::Error::Conflict(_) => {
-                Self::Conflict("conflict", "The change refers to something that does not exist, or exists already.".into())
+            store::Error::Unavailable(_) | store::Error::Schema(_) => {
+                Self::Unavailable(format!("{error}{chain}"))
             }
+            store::Error::Conflict(_) => Self::Conflict(
+                "conflict",
+                "The change refers to something that does not exist, or exists already.".into(),
+            ),
             store::Error::Corrupt(_) => Self::Internal(format!("{error}{chain}")),
         }
     }

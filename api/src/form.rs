@@ -3,16 +3,37 @@
 
 use std::str::FromStr;
 
+use chrono::{DateTime, Datelike, SubsecRound};
 use serde_json::{Map, Value};
 use shared::time::Timestamp;
 
 use crate::error::{ApiError, FieldError};
+
+/// A time as RFC 3339 writes it, cut to microseconds.
+#[derive(Debug)]
+struct CommonTime(Timestamp);
+
+impl FromStr for CommonTime {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let at = DateTime::parse_from_rfc3339(text).map_err(drop)?.to_utc().trunc_subsecs(6);
+        if is_common(at) { Ok(Self(at)) } else { Err(()) }
+    }
+}
+
+/// Tells whether both engines can compare a time: it must have a year of four digits.
+pub(crate) fn is_common(at: Timestamp) -> bool {
+    (1..=9999).contains(&at.year())
+}
 
 /// Fields not yet read, and what was wrong with those that were.
 #[derive(Debug, Default)]
 pub(crate) struct Form {
     fields: Map<String, Value>,
     errors: Vec<FieldError>,
+    /// From a query string: every value is a list of texts.
+    is_query: bool,
 }
 
 impl Form {
@@ -22,11 +43,13 @@ impl Form {
             return Ok(Self::default());
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Self { fields, errors: Vec::new() }),
+            Ok(Value::Object(fields)) => Ok(Self { fields, ..Self::default() }),
             Ok(_) => Err(ApiError::Malformed("The body must be a JSON object.".into())),
             Err(error) => {
                 let (line, column) = (error.line(), error.column());
-                Err(ApiError::Malformed(format!("The body is not JSON: line {line}, column {column}.").into()))
+                Err(ApiError::Malformed(
+                    format!("The body is not JSON: line {line}, column {column}.").into(),
+                ))
             }
         }
     }
@@ -40,7 +63,7 @@ impl Form {
                 list.push(Value::String(value.into_owned()));
             }
         }
-        Self { fields, errors: Vec::new() }
+        Self { fields, is_query: true, ..Self::default() }
     }
 
     pub(crate) fn complain(&mut self, code: &'static str, field: &str, message: impl Into<String>) {
@@ -49,8 +72,9 @@ impl Form {
 
     /// Ends reading: what was left over is unknown.
     pub(crate) fn finish(mut self) -> Result<(), ApiError> {
+        let why = if self.is_query { "There is no such parameter." } else { "There is no such field." };
         for field in std::mem::take(&mut self.fields).keys() {
-            self.complain("unknown", field, "There is no such field.");
+            self.complain("unknown", field, why);
         }
         if self.errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.errors)) }
     }
@@ -60,14 +84,24 @@ impl Form {
         self.fields.remove(field).map(|value| (!value.is_null()).then_some(value))
     }
 
-    fn string(&mut self, field: &str, value: Value) -> Option<String> {
-        match value {
-            Value::String(text) => Some(text),
-            Value::Array(mut list) if list.len() == 1 => list.pop().and_then(|value| self.string(field, value)),
-            Value::Array(_) => {
+    /// Reads a field that has one value, however often a query repeats its name.
+    fn take_one(&mut self, field: &str) -> Option<Option<Value>> {
+        match self.take(field)? {
+            Some(Value::Array(mut list)) if self.is_query => {
+                let value = list.pop();
+                if list.is_empty() {
+                    return Some(value);
+                }
                 self.complain("repeated", field, "Give it once.");
                 None
             }
+            value => Some(value),
+        }
+    }
+
+    fn string(&mut self, field: &str, value: Value) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text),
             _ => {
                 self.complain("type", field, "Must be a text.");
                 None
@@ -77,7 +111,13 @@ impl Form {
 
     /// Reads one line of text: absent, null, or `1..=max` characters without control characters.
     pub(crate) fn line(&mut self, field: &str, max: usize) -> Option<Option<String>> {
-        self.text(field, 1, max, char::is_control, "Must not contain line breaks or other control characters.")
+        self.text(
+            field,
+            1,
+            max,
+            char::is_control,
+            "Must not contain line breaks or other control characters.",
+        )
     }
 
     /// Reads text of several lines: absent, null, or up to `max` characters.
@@ -86,8 +126,15 @@ impl Form {
         self.text(field, 0, max, odd, "Must not contain control characters other than line breaks and tabs.")
     }
 
-    fn text(&mut self, field: &str, min: usize, max: usize, odd: fn(char) -> bool, why: &str) -> Option<Option<String>> {
-        let Some(value) = self.take(field)? else { return Some(None) };
+    fn text(
+        &mut self,
+        field: &str,
+        min: usize,
+        max: usize,
+        odd: fn(char) -> bool,
+        why: &str,
+    ) -> Option<Option<String>> {
+        let Some(value) = self.take_one(field)? else { return Some(None) };
         let text = self.string(field, value)?;
         let length = text.chars().count();
         if length < min || (min > 0 && text.trim().is_empty()) {
@@ -103,7 +150,11 @@ impl Form {
     }
 
     /// Reads a field that must be there and not null.
-    pub(crate) fn required<T>(&mut self, field: &str, read: impl FnOnce(&mut Self, &str) -> Option<Option<T>>) -> Option<T> {
+    pub(crate) fn required<T>(
+        &mut self,
+        field: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<Option<T>>,
+    ) -> Option<T> {
         let there = self.fields.get(field).is_some_and(|value| !value.is_null());
         if !there {
             self.fields.remove(field);
@@ -115,7 +166,7 @@ impl Form {
 
     /// Reads anything that is written as one text, such as an identifier, a time or one of several words.
     pub(crate) fn parse<T: FromStr>(&mut self, field: &str, expected: &str) -> Option<Option<T>> {
-        let Some(value) = self.take(field)? else { return Some(None) };
+        let Some(value) = self.take_one(field)? else { return Some(None) };
         let text = self.string(field, value)?;
         self.parse_text(field, &text, expected).map(Some)
     }
@@ -130,7 +181,7 @@ impl Form {
 
     /// Reads one word of an enum.
     pub(crate) fn word<T: FromStr<Err = String>>(&mut self, field: &str) -> Option<Option<T>> {
-        let Some(value) = self.take(field)? else { return Some(None) };
+        let Some(value) = self.take_one(field)? else { return Some(None) };
         let text = self.string(field, value)?;
         match text.parse() {
             Ok(word) => Some(Some(word)),
@@ -156,24 +207,23 @@ impl Form {
 
     /// Reads a time.
     pub(crate) fn time(&mut self, field: &str) -> Option<Timestamp> {
-        self.parse(field, "a time like 2026-03-04T09:00:00Z").flatten()
+        let time = self.parse(field, "a time like 2026-03-04T09:00:00Z").flatten();
+        time.map(|CommonTime(at)| at)
     }
 
     /// Reads a whole number, from a body or a query string.
     pub(crate) fn number(&mut self, field: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
-        let value = self.take(field)??;
+        let value = self.take_one(field)??;
         let number = match &value {
             Value::Number(number) => number.as_i64(),
-            Value::Array(list) => match list.as_slice() {
-                [Value::String(text)] => text.parse().ok(),
-                _ => None,
-            },
+            Value::String(text) if self.is_query => text.parse().ok(),
             _ => None,
         };
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
             let (from, to) = (range.start(), range.end());
-            let expected = if *to == i64::MAX { format!("{from} or more") } else { format!("from {from} to {to}") };
+            let expected =
+                if *to == i64::MAX { format!("{from} or more") } else { format!("from {from} to {to}") };
             self.complain("invalid", field, format!("Must be a whole number, {expected}."));
         }
         number
@@ -189,10 +239,16 @@ impl Form {
                 return Vec::new();
             }
         };
-        let fits = |l: &&str| (1..=50).contains(&l.chars().count()) && !l.contains(char::is_control) && l.trim() == *l;
+        let fits = |l: &&str| {
+            (1..=50).contains(&l.chars().count()) && !l.contains(char::is_control) && l.trim() == *l
+        };
         let fitting: Vec<&str> = list.iter().filter_map(Value::as_str).filter(fits).collect();
         if list.len() > 20 || fitting.len() < list.len() {
-            self.complain("invalid", field, "Must be at most 20 labels of 1 to 50 characters each, on one line.");
+            self.complain(
+                "invalid",
+                field,
+                "Must be at most 20 labels of 1 to 50 characters each, on one line.",
+            );
         }
         let mut labels: Vec<String> = fitting.into_iter().map(str::to_owned).collect();
         labels.sort_unstable();
@@ -204,7 +260,7 @@ impl Form {
     pub(crate) fn object(&mut self, field: &str) -> Option<Option<Form>> {
         match self.take(field)? {
             None => Some(None),
-            Some(Value::Object(fields)) => Some(Some(Self { fields, errors: Vec::new() })),
+            Some(Value::Object(fields)) => Some(Some(Self { fields, ..Self::default() })),
             Some(_) => {
                 self.complain("type", field, "Must be an object.");
                 None

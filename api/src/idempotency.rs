@@ -26,7 +26,8 @@ const CLAIMED: TimeDelta = TimeDelta::seconds(60);
 
 /// The answer while the first request with the same key is still running.
 pub(crate) fn running() -> ApiError {
-    let why = "A request with this Idempotency-Key is still running; repeat it in a moment to get its answer.";
+    let why =
+        "A request with this Idempotency-Key is still running; repeat it in a moment to get its answer.";
     ApiError::Conflict("still_running", why.into())
 }
 
@@ -40,9 +41,16 @@ pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) 
     }
 }
 
-async fn claim_and_run(app: &App, key: HeaderValue, request: Request, next: Next) -> Result<Response, ApiError> {
+async fn claim_and_run(
+    app: &App,
+    key: HeaderValue,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let usable = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
-    let key = usable.ok_or_else(|| ApiError::field("invalid", "Idempotency-Key", "Must be 1 to 255 visible ASCII characters."))?;
+    let key = usable.ok_or_else(|| {
+        ApiError::field("invalid", "Idempotency-Key", "Must be 1 to 255 visible ASCII characters.")
+    })?;
     let user: Arc<User> = authenticate(app, request.headers()).await?;
     let (mut parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| ApiError::TooLarge)?;

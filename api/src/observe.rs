@@ -41,7 +41,8 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
         let (request_id, fault) = (id.to_str().unwrap_or_default(), telemetry::masked(fault));
         tracing::error!(request_id, method, route, status = status.as_u16(), fault, "request failed");
     }
-    let labels = [("method", method.to_owned()), ("route", route.clone()), ("status", status.as_u16().to_string())];
+    let labels =
+        [("method", method.to_owned()), ("route", route.clone()), ("status", status.as_u16().to_string())];
     metrics::counter!("dogwatch_http_requests_total", &labels).increment(1);
     metrics::histogram!("dogwatch_http_request_duration_seconds", "method" => method, "route" => route)
         .record(started.elapsed().as_secs_f64());
@@ -61,6 +62,8 @@ fn request_id(request: &Request) -> HeaderValue {
     let usable = |value: &&HeaderValue| {
         (1..=128).contains(&value.len()) && value.as_bytes().iter().all(|byte| (0x21..=0x7e).contains(byte))
     };
-    let new = || HeaderValue::from_str(&RequestId::new().to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+    let new = || {
+        HeaderValue::from_str(&RequestId::new().to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+    };
     given.filter(usable).cloned().unwrap_or_else(new)
 }

@@ -43,7 +43,9 @@ struct ContactView {
 }
 
 impl TicketView {
-    pub(crate) fn new(ticket: Ticket, labels: Vec<String>) -> Self {
+    pub(crate) fn new(ticket: Ticket, mut labels: Vec<String>) -> Self {
+        // Databases sort text by rules of their own.
+        labels.sort_unstable();
         let (name, email) = (ticket.contact_name.clone(), ticket.contact_email.clone());
         let contact = (name.is_some() || email.is_some()).then_some(ContactView { name, email });
         Self {
@@ -113,7 +115,10 @@ impl ClockView {
         let (remaining, overrun) = (clock.target - elapsed, elapsed - clock.target);
         let ms = |span: TimeDelta| span.max(TimeDelta::zero()).num_milliseconds();
         let held = [("manual", clock.held_manually), ("status", clock.held_by_status)];
-        let warning = |(fraction, at): (shared::domain::sla::Fraction, _)| WarningView { fraction: f64::from(fraction.0) / 1e6, at };
+        let warning = |(fraction, at): (shared::domain::sla::Fraction, _)| WarningView {
+            fraction: f64::from(fraction.0) / 1e6,
+            at,
+        };
         Self {
             id: stored.id,
             ticket_id: stored.ticket_id,

@@ -20,7 +20,10 @@ pub(super) struct TokenView {
 }
 
 /// Exchanges an address and a password for a token.
-pub(super) async fn log_in(State(app): State<App>, Body(mut form): Body) -> Result<Envelope<TokenView>, ApiError> {
+pub(super) async fn log_in(
+    State(app): State<App>,
+    Body(mut form): Body,
+) -> Result<Envelope<TokenView>, ApiError> {
     let email = form.required("email", |f, name| f.line(name, 254));
     let password = form.required("password", |f, name| f.lines(name, 1_000));
     form.finish()?;
@@ -28,8 +31,15 @@ pub(super) async fn log_in(State(app): State<App>, Body(mut form): Body) -> Resu
     let user = check_password(user, password.unwrap_or_default()).await;
     let user = user.ok_or(ApiError::Unauthorized("The address or the password is wrong."))?;
     let now = app.process.desk.clock.now();
-    let token = app.tokens.issue(user.id, now, now + TOKEN_LIFETIME).map_err(|error| ApiError::Internal(error.to_string()))?;
-    Ok(Envelope::ok(TokenView { access_token: token, token_type: "Bearer", expires_in: TOKEN_LIFETIME.num_seconds() }))
+    let token = app
+        .tokens
+        .issue(user.id, now, now + TOKEN_LIFETIME)
+        .map_err(|error| ApiError::Internal(error.to_string()))?;
+    Ok(Envelope::ok(TokenView {
+        access_token: token,
+        token_type: "Bearer",
+        expires_in: TOKEN_LIFETIME.num_seconds(),
+    }))
 }
 
 /// Shows the caller's own account.

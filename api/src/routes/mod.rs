@@ -9,13 +9,11 @@ mod tickets;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::app::App;
 use crate::call::MAX_BODY;
@@ -27,7 +25,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
-        .route("/auth/login", post(account::log_in))
         .route("/me", get(account::show_me))
         .route("/tickets", get(ticket_list::list_tickets).post(tickets::open_ticket))
         .route("/tickets/{id}", get(tickets::show_ticket).patch(tickets::edit_ticket))
@@ -40,18 +37,31 @@ pub(crate) fn router(app: App) -> Router {
         .route("/tickets/{id}/sla", get(slas::list_slas))
         .route("/slas/{id}/pause", patch(slas::pause_sla))
         .route("/slas/{id}/resume", patch(slas::resume_sla));
-    Router::new()
+    let keyed = from_fn_with_state(app.clone(), idempotency::layer);
+    let routes = Router::new()
         .nest("/api/v1", v1)
+        .route_layer(keyed)
+        // Without a key: there is no caller yet to scope it to, and no token is ever stored.
+        .route("/api/v1/auth/login", post(account::log_in))
         .route("/health", get(health::show_health))
         .route("/db-health", get(health::show_db_health))
         .fallback(async || ApiError::NotFound("address"))
-        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(from_fn_with_state(app.clone(), idempotency::layer))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
+    surround(routes, TIMEOUT).with_state(app)
+}
+
+/// Puts around routes what every answer needs, also that of a handler which hangs or panics.
+fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, limit: Duration) -> Router<S> {
+    routes
+        .layer(from_fn(move |request, next| answer_within(limit, request, next)))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(observe::layer))
-        .with_state(app)
+}
+
+async fn answer_within(limit: Duration, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(limit, next.run(request)).await;
+    answer.unwrap_or_else(|_| ApiError::Unavailable(format!("no answer within {limit:?}")).into_response())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer wants it so")]
@@ -59,4 +69,44 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     ApiError::Internal(format!("a handler panicked: {text}")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(path: &str) -> (Response, String) {
+        let routes: Router = Router::new()
+            .route("/hangs", get(async || std::future::pending::<()>().await))
+            .route("/panics", get(async || -> () { panic!("at row 5 of users: {}", "secret") }));
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let mut response = surround(routes, Duration::from_millis(10)).oneshot(request).await.unwrap();
+        let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
+        (response, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_hangs_is_answered_for() {
+        let (response, body) = ask("/hangs").await;
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert!(response.headers().contains_key("x-request-id"));
+        assert!(body.starts_with(r#"{"success":false,"data":null,"message":"The database is not"#), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_for_without_its_words() {
+        let (response, body) = ask("/panics").await;
+        assert_eq!(response.status(), 500);
+        assert!(response.headers().contains_key("x-request-id"));
+        assert!(
+            body.starts_with(r#"{"success":false,"data":null,"message":"Something went wrong"#),
+            "{body}"
+        );
+        assert!(!body.contains("secret") && !body.contains("row 5"), "{body}");
+    }
 }

@@ -1,17 +1,16 @@
 //! A ticket's clocks.
 
-use axum::extract::Path;
 use axum::response::Response;
 use shared::ids::ClockId;
 use shared::store::{clocks, tickets};
 
-use crate::call::{Body, Call};
+use crate::call::{Body, Call, Name};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::views::ClockView;
 
 /// Lists a ticket's clocks as they stand now.
-pub(super) async fn list_slas(call: Call, Path(name): Path<String>) -> Result<Envelope<Vec<ClockView>>, ApiError> {
+pub(super) async fn list_slas(call: Call, Name(name): Name) -> Result<Envelope<Vec<ClockView>>, ApiError> {
     let id = call.ticket_id(&name).await?;
     let db = &call.app.process.db;
     tickets::get(db, id).await?.ok_or(ApiError::NotFound("ticket"))?;
@@ -21,7 +20,11 @@ pub(super) async fn list_slas(call: Call, Path(name): Path<String>) -> Result<En
 }
 
 /// Stops a clock until it is resumed; pausing a paused clock changes nothing.
-pub(super) async fn pause_sla(call: Call, Path(name): Path<String>, Body(mut form): Body) -> Result<Response, ApiError> {
+pub(super) async fn pause_sla(
+    call: Call,
+    Name(name): Name,
+    Body(mut form): Body,
+) -> Result<Response, ApiError> {
     let reason = form.required("reason", |f, name| f.line(name, 500));
     form.finish()?;
     let id = clock_id(&name)?;
@@ -32,7 +35,7 @@ pub(super) async fn pause_sla(call: Call, Path(name): Path<String>, Body(mut for
 }
 
 /// Lets a paused clock go on; resuming a running clock changes nothing.
-pub(super) async fn resume_sla(call: Call, Path(name): Path<String>, Body(form): Body) -> Result<Response, ApiError> {
+pub(super) async fn resume_sla(call: Call, Name(name): Name, Body(form): Body) -> Result<Response, ApiError> {
     form.finish()?;
     let id = clock_id(&name)?;
     let mut tx = call.begin().await?;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use axum::extract::RawQuery;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -10,10 +9,10 @@ use serde_json::json;
 use shared::ids::TicketId;
 use shared::store::tickets::{self, Filter, Position, SlaFilter, SortBy};
 
-use crate::call::Call;
+use crate::call::Listing;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
-use crate::form::Form;
+use crate::form::{Form, is_common};
 use crate::views::TicketView;
 
 /// Where a page ended, and in which order: opaque to clients.
@@ -25,8 +24,10 @@ struct Cursor {
 }
 
 /// Lists tickets, newest first unless told otherwise.
-pub(super) async fn list_tickets(call: Call, RawQuery(query): RawQuery) -> Result<Envelope<Vec<TicketView>>, ApiError> {
-    let (mut filter, sort, count) = read_filter(Form::query(query.as_deref().unwrap_or_default()))?;
+pub(super) async fn list_tickets(
+    Listing { call, query }: Listing,
+) -> Result<Envelope<Vec<TicketView>>, ApiError> {
+    let (mut filter, sort, count) = read_filter(query)?;
     let limit = filter.limit;
     // One more than asked for tells whether there is a next page.
     filter.limit = limit + 1;
@@ -53,14 +54,15 @@ pub(super) async fn list_tickets(call: Call, RawQuery(query): RawQuery) -> Resul
 
 fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
     let sort = form.line("sort", 20).flatten().unwrap_or_else(|| "-created_at".into());
-    let by = match sort.trim_start_matches('-') {
+    let by = match sort.strip_prefix('-').unwrap_or(&sort) {
         "created_at" => SortBy::CreatedAt,
         "updated_at" => SortBy::UpdatedAt,
         "priority" => SortBy::Priority,
         "status" => SortBy::Status,
         "due_at" => SortBy::DueAt,
         _ => {
-            let known = "Must be created_at, updated_at, priority, status or due_at, with an optional - in front.";
+            let known =
+                "Must be created_at, updated_at, priority, status or due_at, with an optional - in front.";
             form.complain("unknown_value", "sort", known);
             SortBy::CreatedAt
         }
@@ -75,7 +77,7 @@ fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
             None
         }
     };
-    let after = read_cursor(&mut form, &sort);
+    let after = read_cursor(&mut form, &sort, by);
     let count: Option<bool> = form.parse("count", "true or false").flatten();
     let user = "the id of a user";
     let filter = Filter {
@@ -105,11 +107,13 @@ fn write_cursor(sort: &str, position: &Position) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
 }
 
-fn read_cursor(form: &mut Form, sort: &str) -> Option<Position> {
+fn read_cursor(form: &mut Form, sort: &str, by: SortBy) -> Option<Position> {
     let text = form.line("cursor", 500).flatten()?;
     let bytes = URL_SAFE_NO_PAD.decode(text).ok();
     let cursor: Option<Cursor> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let usable = cursor.filter(|cursor| cursor.sort == sort);
+    let by_rank = matches!(by, SortBy::Priority | SortBy::Status);
+    let has_key = |p: &Position| if by_rank { p.rank.is_some() } else { p.at.is_some_and(is_common) };
+    let usable = cursor.filter(|cursor| cursor.sort == sort && has_key(&cursor.position));
     if usable.is_none() {
         form.complain("invalid", "cursor", "Must be a next_cursor from a list in the same order.");
     }

@@ -1,6 +1,5 @@
 //! One ticket at a time.
 
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use shared::domain::ticket::{Category, Priority, Status};
 use shared::ids::UserId;
@@ -8,7 +7,7 @@ use shared::store::desk::Draft;
 use shared::store::tickets::{self, Ticket};
 use shared::telemetry;
 
-use crate::call::{Body, Call};
+use crate::call::{Body, Call, Name};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
@@ -19,8 +18,7 @@ const NAME: usize = 100;
 
 /// Opens a ticket, which starts its clocks and tells the people concerned.
 pub(super) async fn open_ticket(call: Call, Body(form): Body) -> Result<Response, ApiError> {
-    let draft = read_draft(&call, form)?;
-    check_assignee(&call, draft.assignee_id).await?;
+    let draft = read_draft(&call, form).await?;
     let labels = draft.labels.clone();
     if call.claim.is_none() {
         let ticket = call.app.creator.open(draft).await?;
@@ -34,14 +32,14 @@ pub(super) async fn open_ticket(call: Call, Body(form): Body) -> Result<Response
     call.commit(tx, Envelope::created(TicketView::new(ticket, labels)).etag(version)).await
 }
 
-fn read_draft(call: &Call, mut form: Form) -> Result<Draft, ApiError> {
+async fn read_draft(call: &Call, mut form: Form) -> Result<Draft, ApiError> {
     let title = form.required("title", |f, name| f.line(name, 255));
     let description = form.lines("description", DESCRIPTION).flatten();
     let priority = form.word("priority").flatten();
     let category = form.word("category").flatten();
     let environment = form.line("environment", NAME).flatten();
     let affected_service = form.line("affected_service", NAME).flatten();
-    let assignee_id = form.parse("assignee_id", "the id of a user").flatten();
+    let assignee_id = read_assignee(call, &mut form).await?.flatten();
     let labels = form.labels("labels");
     let (contact_name, contact_email) = read_contact(&mut form).flatten().unwrap_or_default();
     form.finish()?;
@@ -71,15 +69,19 @@ fn read_contact(form: &mut Form) -> Option<Option<Contact>> {
     Some(Some((name, email)))
 }
 
-/// Somebody who does not exist or may not sign in cannot be given work.
-async fn check_assignee(call: &Call, assignee: Option<UserId>) -> Result<(), ApiError> {
-    let Some(id) = assignee else { return Ok(()) };
-    let user = call.app.accounts.enabled(&call.app.process.db, id).await?;
-    user.map(drop).ok_or_else(|| ApiError::field("unknown_user", "assignee_id", "There is no such user, or they are disabled."))
+/// Reads who is to work on a ticket: somebody who does not exist or may not sign in cannot be given work.
+async fn read_assignee(call: &Call, form: &mut Form) -> Result<Option<Option<UserId>>, ApiError> {
+    let assignee: Option<Option<UserId>> = form.parse("assignee_id", "the id of a user");
+    if let Some(Some(id)) = assignee
+        && call.app.accounts.enabled(&call.app.process.db, id).await?.is_none()
+    {
+        form.complain("unknown_user", "assignee_id", "There is no such user, or they are disabled.");
+    }
+    Ok(assignee)
 }
 
 /// Shows a ticket.
-pub(super) async fn show_ticket(call: Call, Path(name): Path<String>) -> Result<Envelope<TicketView>, ApiError> {
+pub(super) async fn show_ticket(call: Call, Name(name): Name) -> Result<Envelope<TicketView>, ApiError> {
     let id = call.ticket_id(&name).await?;
     let db = &call.app.process.db;
     let ticket = tickets::get(db, id).await?.ok_or(ApiError::NotFound("ticket"))?;
@@ -88,14 +90,28 @@ pub(super) async fn show_ticket(call: Call, Path(name): Path<String>) -> Result<
 }
 
 /// Changes the fields that are given; null clears those that may be empty.
-pub(super) async fn edit_ticket(call: Call, Path(name): Path<String>, Body(mut form): Body) -> Result<Response, ApiError> {
+pub(super) async fn edit_ticket(
+    call: Call,
+    Name(name): Name,
+    Body(form): Body,
+) -> Result<Response, ApiError> {
+    let (edit, version) = read_edit(&call, form).await?;
+    let expected = call.expects(version)?;
+    let id = call.ticket_id(&name).await?;
+    let mut tx = call.begin().await?;
+    let edited = call.app.process.desk.edit(&mut tx, id, expected, &call.actor(), edit).await;
+    let ticket = edited.map_err(|error| call.refused(error))?;
+    answer(&call, tx, ticket).await
+}
+
+async fn read_edit(call: &Call, mut form: Form) -> Result<(impl FnOnce(&mut Ticket), Option<i64>), ApiError> {
     let title = form.line("title", 255);
     let description = form.lines("description", DESCRIPTION);
     let priority: Option<Option<Priority>> = form.word("priority");
     let category: Option<Option<Category>> = form.word("category");
     let environment = form.line("environment", NAME);
     let affected_service = form.line("affected_service", NAME);
-    let assignee_id = form.parse("assignee_id", "the id of a user");
+    let assignee_id = read_assignee(call, &mut form).await?;
     let contact = read_contact(&mut form);
     let version = form.number("version", 1..=i64::MAX);
     for (field, null) in [
@@ -108,8 +124,7 @@ pub(super) async fn edit_ticket(call: Call, Path(name): Path<String>, Body(mut f
         }
     }
     form.finish()?;
-    check_assignee(&call, assignee_id.flatten()).await?;
-    let edit = |ticket: &mut Ticket| {
+    let edit = move |ticket: &mut Ticket| {
         set(&mut ticket.title, title.flatten());
         set(&mut ticket.description, description.map(Option::unwrap_or_default));
         set(&mut ticket.priority, priority.flatten());
@@ -121,11 +136,7 @@ pub(super) async fn edit_ticket(call: Call, Path(name): Path<String>, Body(mut f
             (ticket.contact_name, ticket.contact_email) = contact.unwrap_or_default();
         }
     };
-    let id = call.ticket_id(&name).await?;
-    let mut tx = call.begin().await?;
-    let edited = call.app.process.desk.edit(&mut tx, id, call.expects(version), &call.actor(), edit).await;
-    let ticket = edited.map_err(|error| call.refused(error))?;
-    answer(&call, tx, ticket).await
+    Ok((edit, version))
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {
@@ -135,7 +146,11 @@ fn set<T>(field: &mut T, value: Option<T>) {
 }
 
 /// Moves a ticket to the status in the body.
-pub(super) async fn move_ticket(call: Call, Path(name): Path<String>, Body(mut form): Body) -> Result<Response, ApiError> {
+pub(super) async fn move_ticket(
+    call: Call,
+    Name(name): Name,
+    Body(mut form): Body,
+) -> Result<Response, ApiError> {
     let status = form.required("status", Form::word);
     let version = form.number("version", 1..=i64::MAX);
     form.finish()?;
@@ -144,32 +159,39 @@ pub(super) async fn move_ticket(call: Call, Path(name): Path<String>, Body(mut f
 }
 
 /// Resolves a ticket.
-pub(super) async fn resolve_ticket(call: Call, Path(name): Path<String>, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn resolve_ticket(call: Call, Name(name): Name, body: Body) -> Result<Response, ApiError> {
     move_to(&call, &name, read_version(body)?, Status::Resolved).await
 }
 
 /// Closes a resolved ticket.
-pub(super) async fn close_ticket(call: Call, Path(name): Path<String>, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn close_ticket(call: Call, Name(name): Name, body: Body) -> Result<Response, ApiError> {
     move_to(&call, &name, read_version(body)?, Status::Closed).await
 }
 
 /// Reopens a resolved ticket, or one closed not long ago.
-pub(super) async fn reopen_ticket(call: Call, Path(name): Path<String>, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn reopen_ticket(call: Call, Name(name): Name, body: Body) -> Result<Response, ApiError> {
     move_to(&call, &name, read_version(body)?, Status::Reopened).await
 }
 
 /// Takes a ticket on, which stops its escalation.
-pub(super) async fn acknowledge_ticket(call: Call, Path(name): Path<String>, body: Body) -> Result<Response, ApiError> {
-    let version = read_version(body)?;
+pub(super) async fn acknowledge_ticket(
+    call: Call,
+    Name(name): Name,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let expected = call.expects(read_version(body)?)?;
     let id = call.ticket_id(&name).await?;
     let mut tx = call.begin().await?;
-    let taken = call.app.process.desk.acknowledge(&mut tx, id, call.expects(version), &call.actor()).await;
+    let taken = call.app.process.desk.acknowledge(&mut tx, id, expected, &call.actor()).await;
     let ticket = taken.map_err(|error| call.refused(error))?;
     answer(&call, tx, ticket).await
 }
 
 /// Shows every change of every field, oldest first.
-pub(super) async fn show_history(call: Call, Path(name): Path<String>) -> Result<Envelope<Vec<ChangeView>>, ApiError> {
+pub(super) async fn show_history(
+    call: Call,
+    Name(name): Name,
+) -> Result<Envelope<Vec<ChangeView>>, ApiError> {
     let id = call.ticket_id(&name).await?;
     let db = &call.app.process.db;
     tickets::get(db, id).await?.ok_or(ApiError::NotFound("ticket"))?;
@@ -183,9 +205,10 @@ fn read_version(Body(mut form): Body) -> Result<Option<i64>, ApiError> {
 }
 
 async fn move_to(call: &Call, name: &str, version: Option<i64>, to: Status) -> Result<Response, ApiError> {
+    let expected = call.expects(version)?;
     let id = call.ticket_id(name).await?;
     let mut tx = call.begin().await?;
-    let moved = call.app.process.desk.move_to(&mut tx, id, call.expects(version), &call.actor(), to).await;
+    let moved = call.app.process.desk.move_to(&mut tx, id, expected, &call.actor(), to).await;
     let ticket = moved.map_err(|error| call.refused(error))?;
     answer(call, tx, ticket).await
 }

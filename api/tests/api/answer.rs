@@ -4,8 +4,19 @@ use axum::http::HeaderMap;
 use serde_json::Value;
 
 /// What must not be read from any failure: engines, statements, files, crashes.
-const SECRETS: &[&str] =
-    &["sqlx", "sqlite", "postgres", "select ", "insert ", "update ", " table", "column \"", ".rs", "panic", "/src"];
+const SECRETS: &[&str] = &[
+    "sqlx",
+    "sqlite",
+    "postgres",
+    "select ",
+    "insert ",
+    "update ",
+    " table",
+    "column \"",
+    ".rs",
+    "panic",
+    "/src",
+];
 
 /// An answer that has the shape all answers share.
 #[derive(Debug)]
@@ -19,7 +30,8 @@ pub(crate) struct Answer {
 impl Answer {
     /// Takes an answer in, after a look at what must hold whatever was asked.
     pub(crate) fn checked(status: u16, headers: HeaderMap, text: String) -> Self {
-        let json: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status} is not JSON: {text:?}"));
+        let json: Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status} is not JSON: {text:?}"));
         let answer = Self { status, headers, text, json };
         assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
         assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{answer:?}");
@@ -27,7 +39,11 @@ impl Answer {
         keys.retain(|key| *key != "meta");
         keys.sort_unstable();
         assert_eq!(keys, ["data", "errors", "message", "success"], "{answer:?}");
-        if (200..300).contains(&status) { answer.check_success() } else { answer.check_failure() }
+        if (200..300).contains(&status) {
+            answer.check_success()
+        } else {
+            answer.check_failure()
+        }
         answer
     }
 
@@ -36,7 +52,11 @@ impl Answer {
         assert_eq!(self.json["message"], Value::Null, "{self:?}");
         assert_eq!(self.json["errors"], serde_json::json!([]), "{self:?}");
         let version = self.data()["version"].as_i64().map(|version| format!("\"{version}\""));
-        assert_eq!(self.header("etag"), version.as_deref(), "a ticket has an ETag, nothing else has: {self:?}");
+        assert_eq!(
+            self.header("etag"),
+            version.as_deref(),
+            "a ticket has an ETag, nothing else has: {self:?}"
+        );
     }
 
     fn check_failure(&self) {

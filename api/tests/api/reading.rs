@@ -94,7 +94,8 @@ async fn a_name_that_cannot_be_one_is_not_found(t: Testbed) {
 
 async fn an_address_that_does_not_exist_is_not_found(t: Testbed) {
     let server = Server::over(t);
-    let uris = ["/", "/api", "/api/v1", "/api/v1/", "/api/v1/ticket", "/tickets", "/api/v2/tickets", "/health/x"];
+    let uris =
+        ["/", "/api", "/api/v1", "/api/v1/", "/api/v1/ticket", "/tickets", "/api/v2/tickets", "/health/x"];
     for uri in uris {
         for client in [&server.staff, &server.anybody, &server.anybody.with("idempotency-key", "k")] {
             for method in ["GET", "POST", "DELETE"] {
@@ -104,24 +105,27 @@ async fn an_address_that_does_not_exist_is_not_found(t: Testbed) {
         }
     }
     let answer = server.staff.get("/nowhere").await;
-    insta::assert_json_snapshot!(answer.json, @r#"
-    {
-      "data": null,
-      "errors": [
+    insta::allow_duplicates! {
+        insta::assert_json_snapshot!(answer.json, @r#"
         {
-          "code": "not_found",
-          "field": null,
-          "message": "There is no such address."
+          "data": null,
+          "errors": [
+            {
+              "code": "not_found",
+              "field": null,
+              "message": "There is no such address."
+            }
+          ],
+          "message": "There is no such address.",
+          "success": false
         }
-      ],
-      "message": "There is no such address.",
-      "success": false
+        "#);
     }
-    "#);
 }
 
 async fn a_method_that_is_not_taken_is_refused_with_those_that_are(t: Testbed) {
-    let Server { staff, .. } = Server::over(t);
+    let server = Server::over(t);
+    let staff = &server.staff;
     let wrong = [
         ("DELETE", "/api/v1/tickets", "GET,HEAD,POST"),
         ("POST", "/api/v1/tickets/INC-1", "GET,HEAD,PATCH"),
