@@ -104,8 +104,10 @@ async fn connect(data: PathBuf) -> anyhow::Result<Process> {
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {
-    if let Kind::AllInOne(data) = &config.process {
-        std::fs::create_dir_all(data).with_context(|| format!("cannot create the folder {}", data.display()))?;
+    let embedded = config.database_url.expose().starts_with("sqlite:");
+    if let (Kind::AllInOne(data), true) = (&config.process, embedded) {
+        std::fs::create_dir_all(data)
+            .with_context(|| format!("cannot create the folder {}", data.display()))?;
     }
     let db = Db::connect(config.database_url.expose(), 1).await.map_err(|error| anyhow::anyhow!(describe(&error)))?;
     db.migrate().await.map_err(|error| anyhow::anyhow!(describe(&error)))?;

@@ -66,17 +66,22 @@ impl Part {
 
     /// Tells whether it says that it can work now.
     pub(crate) async fn is_ready(&self) -> bool {
-        let answer = reqwest::get(format!("http://{}/health/ready", self.ops)).await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+        is_ready(&self.ops).await
     }
 
     pub(crate) async fn ready(&mut self) {
-        let name = self.name.clone();
-        eventually(&format!("{name} is ready"), Duration::from_secs(60), async || {
-            assert!(self.is_running(), "{name} ended");
-            self.is_ready().await.then_some(())
-        })
-        .await;
+        let what = format!("{} is ready", self.name);
+        tokio::select! {
+            ended = self.child.wait() => panic!("{} ended: {ended:?}", self.name),
+            () = eventually(&what, Duration::from_secs(60), async || is_ready(&self.ops).await.then_some(())) => {}
+        }
+    }
+
+    /// Waits until it says that it cannot work, which it outlives.
+    pub(crate) async fn not_ready(&mut self) {
+        let what = format!("{} is not ready", self.name);
+        eventually(&what, Duration::from_secs(60), async || (!is_ready(&self.ops).await).then_some(())).await;
+        assert!(self.is_running(), "{} ended", self.name);
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
@@ -97,4 +102,9 @@ impl Part {
         let ended = tokio::time::timeout(within, self.child.wait()).await;
         ended.unwrap_or_else(|_| panic!("{} does not end", self.name)).expect("it can be waited for")
     }
+}
+
+async fn is_ready(ops: &str) -> bool {
+    let answer = reqwest::get(format!("http://{ops}/health/ready")).await;
+    answer.is_ok_and(|answer| answer.status().is_success())
 }

@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use redis::aio::MultiplexedConnection;
 use shared::testkit::eventually;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -102,7 +103,7 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) async fn connect(&self) -> Option<redis::aio::MultiplexedConnection> {
+    pub(crate) async fn connect(&self) -> Option<MultiplexedConnection> {
         redis::Client::open(self.url()).expect("an address").get_multiplexed_async_connection().await.ok()
     }
 
@@ -112,21 +113,21 @@ impl Redis {
         let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.expect("it flushes");
     }
 
-    /// Counts the messages that were sent to a queue and not fetched yet.
-    pub(crate) async fn backlog(&self, priority: &str) -> usize {
-        let mut connection = self.connect().await.expect("Redis answers");
-        let mut both = redis::pipe();
-        both.zcard(format!("{{dogwatch}}:{priority}:scheduled")).llen(format!("{{dogwatch}}:{priority}:active"));
-        let (scheduled, active): (usize, usize) = both.query_async(&mut connection).await.expect("it counts");
-        scheduled + active
-    }
-
     /// Counts the workers that listen to a queue.
     pub(crate) async fn listeners(&self, priority: &str) -> usize {
         let mut connection = self.connect().await.expect("Redis answers");
-        let count = redis::cmd("ZCARD").arg(format!("{{dogwatch}}:{priority}:workers")).query_async(&mut connection);
-        count.await.expect("it counts")
+        let mut count = redis::cmd("ZCARD");
+        count.arg(format!("{{dogwatch}}:{priority}:workers"));
+        count.query_async(&mut connection).await.expect("it counts")
     }
+}
+
+/// Counts the messages that were sent to a queue and not fetched yet.
+pub(crate) async fn backlog(redis: &mut MultiplexedConnection, priority: &str) -> usize {
+    let mut both = redis::pipe();
+    both.zcard(format!("{{dogwatch}}:{priority}:scheduled")).llen(format!("{{dogwatch}}:{priority}:active"));
+    let (scheduled, active): (usize, usize) = both.query_async(redis).await.expect("it counts");
+    scheduled + active
 }
 
 /// A PostgreSQL with one empty database.

@@ -64,6 +64,14 @@ impl Smtp {
         }));
     }
 
+    /// Refuses connections from now on.
+    pub(crate) async fn close(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            listening.abort();
+            let _ = listening.await;
+        }
+    }
+
     /// Answers 451 to the next `times` recipients.
     pub(crate) fn defer(&self, times: usize) {
         lock(&self.book).defer = times;

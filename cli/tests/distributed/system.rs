@@ -1,7 +1,6 @@
 //! The whole of Dogwatch as operators run it, and what tests ask about it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
@@ -272,10 +271,6 @@ impl System {
             sent += count;
         }
         assert_eq!(mails.len(), sent);
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 
