@@ -3,9 +3,9 @@
 //! Messages only say which jobs to claim. A second way in needs none: once a second the worker takes jobs that
 //! nobody dispatched in time, so it goes on while Redis or every scheduler is down.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -43,7 +43,11 @@ struct Executor {
     ended: mpsc::Sender<Finished>,
     running: TaskTracker,
     abort: CancellationToken,
+    in_flight: Arc<InFlight>,
 }
+
+/// The jobs this worker knows that it holds: from the claim until their end is on record.
+type InFlight = Mutex<HashSet<JobId>>;
 
 /// A slot, held while a job runs.
 struct Slot {
@@ -71,6 +75,7 @@ pub(crate) async fn run(worker: Arc<Worker>, registry: Registry) {
     worker.process.health.expect("claim", POLL * 10);
     let (ended, ends) = mpsc::channel(slots.max(BATCH) * 2);
     let (inbox, lanes) = Inbox::new(slots.max(BATCH));
+    let in_flight = Arc::new(InFlight::default());
     let lane = |share: usize| Arc::new(Semaphore::new((slots * share / 8).max(1)));
     let executor = Arc::new(Executor {
         slots: Arc::new(Semaphore::new(slots)),
@@ -79,16 +84,19 @@ pub(crate) async fn run(worker: Arc<Worker>, registry: Registry) {
         ended,
         running: TaskTracker::new(),
         abort: CancellationToken::new(),
+        in_flight: Arc::clone(&in_flight),
         worker: Arc::clone(&worker),
         registry,
     });
 
-    let heartbeat_stop = CancellationToken::new();
-    let heartbeat = tokio::spawn(keep_beating(Arc::clone(&worker), heartbeat_stop.clone()));
+    let (heartbeat_stop, alive) = (CancellationToken::new(), Arc::new(Notify::new()));
+    let heartbeat = tokio::spawn(keep_beating(Arc::clone(&worker), Arc::clone(&alive), heartbeat_stop.clone()));
+    // A worker that has not said that it lives counts as gone, and would be robbed of what it claims.
+    stop.run_until_cancelled(alive.notified()).await;
     let queue = worker.process.queue.clone();
     let delivery_stop = stop.clone();
     let delivery = tokio::spawn(async move { queue.deliver(inbox, delivery_stop).await });
-    let recorder = tokio::spawn(record_ends(Arc::clone(&worker), ends));
+    let recorder = tokio::spawn(record_ends(Arc::clone(&worker), in_flight, ends));
 
     executor.claim_until(lanes, &stop).await;
     executor.drain().await;
@@ -102,6 +110,7 @@ pub(crate) async fn run(worker: Arc<Worker>, registry: Registry) {
 
 impl Executor {
     async fn claim_until(self: &Arc<Self>, mut lanes: Lanes, stop: &CancellationToken) {
+        let mut doubtful = false;
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
@@ -130,9 +139,14 @@ impl Executor {
                 };
                 wanted.extend(received.and_then(|(priority, id)| Some((id, self.free_slot(priority)?))));
             }
+            if doubtful && overdue {
+                doubtful = self.put_back_unknown().await.is_err();
+            }
             let claimed = if overdue { self.claim_overdue().await } else { self.claim(wanted).await };
             if let Err(error) = &claimed {
-                // The jobs stay in the ledger; they are dispatched or polled for again.
+                // The jobs stay in the ledger; they are dispatched or polled for again. But the connection may have
+                // broken after the commit: then the ledger says that they are ours, and we do not know them.
+                doubtful = true;
                 tracing::warn!(%error, "could not claim jobs");
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
@@ -191,7 +205,24 @@ impl Executor {
         Ok(())
     }
 
+    /// Gives back jobs that the ledger says are ours although we never learned that their claim was committed.
+    async fn put_back_unknown(&self) -> StoreResult<()> {
+        let process = &self.worker.process;
+        let now = process.desk.clock.now();
+        let mut held = jobs::held_by(&process.db, self.worker.id).await?;
+        held.retain(|job| !lock(&self.in_flight).contains(&job.id));
+        let back = |job: &Leased| Again { job: job.id, lease_seq: job.lease_seq, at: now, refund: 1, error: None };
+        let mut tx = process.db.begin().await?;
+        let jobs = jobs::put_back(&mut tx, self.worker.id, held.iter().map(back).collect()).await?;
+        let _ = tx.commit().await?;
+        if jobs > 0 {
+            tracing::warn!(jobs, "gave back jobs whose claim was committed unnoticed");
+        }
+        Ok(())
+    }
+
     fn start(self: &Arc<Self>, job: Leased, slot: Slot) {
+        lock(&self.in_flight).insert(job.id);
         let executor = Arc::clone(self);
         self.running.spawn(async move {
             let attempt = executor.attempt(job);
@@ -279,10 +310,11 @@ fn log(job: &Leased, result: &Result<Outcome, JobError>) {
 }
 
 /// Puts ends on record, as many to a transaction as have gathered while the last one was committed.
-async fn record_ends(worker: Arc<Worker>, mut ends: mpsc::Receiver<Finished>) {
+async fn record_ends(worker: Arc<Worker>, in_flight: Arc<InFlight>, mut ends: mpsc::Receiver<Finished>) {
     let mut gathered = Vec::new();
     while ends.recv_many(&mut gathered, BATCH).await > 0 {
         let (mut ended, mut again) = (Vec::new(), Vec::new());
+        let ids: Vec<JobId> = gathered.iter().map(|finished| finished.job.id).collect();
         for finished in gathered.drain(..) {
             count(&finished);
             decide(&worker, finished, &mut ended, &mut again);
@@ -297,7 +329,15 @@ async fn record_ends(worker: Arc<Worker>, mut ends: mpsc::Receiver<Finished>) {
                 break;
             }
         }
+        let mut in_flight = lock(&in_flight);
+        for id in ids {
+            in_flight.remove(&id);
+        }
     }
+}
+
+fn lock(in_flight: &InFlight) -> MutexGuard<'_, HashSet<JobId>> {
+    in_flight.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn record(worker: &Worker, ended: &[End], again: &[Again]) -> StoreResult<()> {
@@ -346,14 +386,15 @@ fn count(finished: &Finished) {
     metrics::counter!("dogwatch_jobs_finished_total", "kind" => finished.job.kind.clone(), "outcome" => outcome).increment(1);
 }
 
-async fn keep_beating(worker: Arc<Worker>, stop: CancellationToken) {
+async fn keep_beating(worker: Arc<Worker>, alive: Arc<Notify>, stop: CancellationToken) {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".into());
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(beat.tick()).await.is_some() {
         let outcome = say_alive(&worker, &host).await;
-        if let Err(error) = &outcome {
-            tracing::warn!(%error, "could not send a heartbeat");
+        match &outcome {
+            Ok(()) => alive.notify_one(),
+            Err(error) => tracing::warn!(%error, "could not send a heartbeat"),
         }
         worker.process.health.report("heartbeat", outcome);
     }

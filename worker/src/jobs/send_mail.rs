@@ -1,5 +1,7 @@
 //! Mails one recipient about one cause, unless it no longer applies.
 
+use std::time::Duration;
+
 use shared::domain::cause::Cause;
 use shared::domain::job::{Ending, SendMail};
 use shared::store::notifications::{self, Notification, State};
@@ -11,13 +13,20 @@ use crate::context::{Context, JobError, Outcome};
 use crate::mail::{Letter, SendError, Subject};
 use crate::registry::Run;
 
+/// How long to wait before a mail that went out is put on record again.
+const RECORD_AGAIN: Duration = Duration::from_millis(500);
+
 impl Run for SendMail {
     async fn run(&self, cx: &Context) -> Result<Outcome, JobError> {
         let Some(notification) = notifications::get(cx.db(), self.notification).await? else {
             return Ok(Outcome::Skip("the notification is gone".into()));
         };
-        if notification.state != State::Pending {
-            return Ok(Outcome::Skip(format!("the notification was {} before", notification.state)));
+        match notification.state {
+            State::Pending => {}
+            State::Failed => reopen(cx, &notification).await?,
+            State::Sent | State::Suppressed => {
+                return Ok(Outcome::Skip(format!("the notification was {} before", notification.state)));
+            }
         }
         let ticket = tickets::get(cx.db(), notification.ticket_id).await?;
         let ticket = ticket.ok_or_else(|| JobError::Dead("the ticket is gone".into()))?;
@@ -34,7 +43,7 @@ impl Run for SendMail {
         match sent {
             Ok(()) => {
                 tracing::info!(notification.id = %notification.id, ticket.key = ticket.key(), event, "mailed");
-                settle(cx, &notification, State::Sent, String::new()).await
+                record_sent(cx, &notification).await
             }
             Err(SendError::Refused(why)) => settle(cx, &notification, State::Failed, why).await,
             Err(SendError::Failed(why)) if cx.is_last_attempt() => settle(cx, &notification, State::Failed, why).await,
@@ -48,6 +57,29 @@ fn outcome(sent: &Result<(), SendError>) -> &'static str {
         Ok(()) => "sent",
         Err(SendError::Failed(_)) => "retried",
         Err(SendError::Refused(_)) => "failed",
+    }
+}
+
+/// Makes a notification that was given up pending again: its job runs only because an operator retries it.
+async fn reopen(cx: &Context, notification: &Notification) -> Result<(), JobError> {
+    cx.still_mine().await?;
+    let mut tx = cx.db().begin().await?;
+    notifications::reopen(&mut tx, notification.id).await?;
+    let _ = tx.commit().await?;
+    Ok(())
+}
+
+/// Puts on record that the mail went out. While the database is away only this is tried again, as long as the
+/// attempt may take, since another attempt would mail twice.
+async fn record_sent(cx: &Context, notification: &Notification) -> Result<Outcome, JobError> {
+    loop {
+        match settle(cx, notification, State::Sent, String::new()).await {
+            Err(JobError::Retry(error)) => {
+                tracing::warn!(notification.id = %notification.id, error, "mailed, but could not put it on record yet");
+                tokio::time::sleep(RECORD_AGAIN).await;
+            }
+            settled => return settled,
+        }
     }
 }
 
