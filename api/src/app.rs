@@ -23,7 +23,7 @@ impl App {
     pub(crate) fn new(process: Process) -> Result<Self, StartError> {
         let secret = process.config.jwt_secret.as_ref().ok_or("JWT_SECRET is missing")?;
         let tokens = Tokens::new(secret);
-        let creator = Creator::start(process.clone());
+        let creator = Creator::start(&process);
         Ok(Self(Arc::new(Parts { tokens, accounts: Accounts::default(), creator, process })))
     }
 }

@@ -14,6 +14,7 @@ use shared::ids::UserId;
 use shared::store::users::{self, User};
 use shared::store::{self, Db};
 use shared::time::Timestamp;
+use tokio::sync::Semaphore;
 
 /// How long a token is good for.
 pub const TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(1);
@@ -108,7 +109,10 @@ pub fn hash_password(password: &str) -> Result<String, argon2::password_hash::Er
 
 /// Checks a password, in the same time whether there is such a user or not.
 pub(crate) async fn check_password(user: Option<User>, password: String) -> Option<User> {
+    // Each check takes 19 MiB and a core: without a bound, strangers could fill the memory.
+    static AT_ONCE: Semaphore = Semaphore::const_new(4);
     static NOBODY: LazyLock<String> = LazyLock::new(|| hash_password("nobody's").unwrap_or_default());
+    let _permit = AT_ONCE.acquire().await.ok()?;
     let checked = tokio::task::spawn_blocking(move || {
         let hash = user.as_ref().map_or(NOBODY.as_str(), |user| &user.password_hash);
         let hash = PasswordHash::new(hash).ok()?;

@@ -26,7 +26,7 @@ pub(crate) struct Creator {
 }
 
 impl Creator {
-    pub(crate) fn start(process: Process) -> Self {
+    pub(crate) fn start(process: &Process) -> Self {
         let (orders, receiver) = mpsc::channel(BATCH * 4);
         let receiver = Arc::new(Mutex::new(receiver));
         let writers = if matches!(process.db, Db::Sqlite { .. }) { 1 } else { WRITERS };

@@ -32,7 +32,8 @@ async fn main() -> anyhow::Result<()> {
     let mut results = serde_json::Map::new();
     let folder = tempfile::tempdir()?;
     let embedded = folder.path().join("bench.db");
-    let embedded = Setup { name: "embedded", database: format!("sqlite://{}", embedded.display()), redis: None };
+    let embedded =
+        Setup { name: "embedded", database: format!("sqlite://{}", embedded.display()), redis: None };
     let mut setups = vec![embedded];
     match std::env::var("BENCH_DATABASE_URL") {
         Ok(database) => {
@@ -49,7 +50,8 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     let file = std::env::var("BENCH_JSON").unwrap_or_else(|_| "target/bench.json".into());
-    std::fs::write(&file, serde_json::to_string_pretty(&results)?).with_context(|| format!("cannot write {file}"))?;
+    std::fs::write(&file, serde_json::to_string_pretty(&results)?)
+        .with_context(|| format!("cannot write {file}"))?;
     Ok(())
 }
 
@@ -122,7 +124,8 @@ async fn creates(setup: &Setup, seconds: u64) -> anyhow::Result<f64> {
         let request = request.clone();
         async move {
             let started = Instant::now();
-            let clients = (0..CONNECTIONS).map(|_| tokio::spawn(client(addr, request.clone(), started + time)));
+            let clients =
+                (0..CONNECTIONS).map(|_| tokio::spawn(client(addr, request.clone(), started + time)));
             let mut answered = 0;
             for client in clients.collect::<Vec<_>>() {
                 answered += client.await??;
@@ -155,7 +158,11 @@ async fn client(addr: std::net::SocketAddr, request: String, until: Instant) -> 
                 let length = text.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
                 let length: usize = length.context("a content length")?.trim().parse()?;
                 if filled >= head + 4 + length {
-                    anyhow::ensure!(text.starts_with("http/1.1 201"), "{}", String::from_utf8_lossy(&buffer[..filled]));
+                    anyhow::ensure!(
+                        text.starts_with("http/1.1 201"),
+                        "{}",
+                        String::from_utf8_lossy(&buffer[..filled])
+                    );
                     break;
                 }
             }
@@ -175,12 +182,12 @@ async fn drains(setup: &Setup) -> anyhow::Result<f64> {
         // Not dispatched: the relay has to, as after an outage.
         let _ = tx.commit().await?;
     }
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await; // tidy: until the relay may take them, before the clock starts
     let started = Instant::now();
     let scheduler = tokio::spawn(dogwatch_scheduler::run(process.clone()));
     let worker = tokio::spawn(dogwatch_worker::run(process.clone()));
     while jobs::depths(&process.db, process.desk.clock.now()).await?.iter().any(|depth| depth.jobs > 0) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await; // tidy: a pause between two looks
     }
     let rate = per_second(JOBS, started.elapsed());
     process.stop.cancel();
@@ -280,11 +287,11 @@ async fn lags(setup: &Setup, seconds: u64) -> anyhow::Result<Measures> {
     while Instant::now() < until {
         open(&process, &user, 20).await?;
         opened += 20;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await; // tidy: the load is a rate
     }
     let mut lags = Vec::new();
     while lags.len() < opened {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await; // tidy: a pause between two looks
         lags = clocks::detection_lags(&process.db, began).await?;
     }
     process.stop.cancel();

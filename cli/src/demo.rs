@@ -34,7 +34,12 @@ pub(crate) async fn run(data: PathBuf, exit_after: Option<Duration>) -> anyhow::
     let telemetry = telemetry::init(&config).map_err(|error| anyhow::anyhow!(error))?;
     let process = Process::connect(config).await.map_err(|error| anyhow::anyhow!(error))?;
     let ops = tokio::net::TcpListener::bind(process.config.ops_addr).await?;
-    tokio::spawn(shared::ops::serve(ops, telemetry.prometheus.clone(), process.health.clone(), process.stop.clone()));
+    tokio::spawn(shared::ops::serve(
+        ops,
+        telemetry.prometheus.clone(),
+        process.health.clone(),
+        process.stop.clone(),
+    ));
     tokio::spawn(process.clone().stop_on_signal());
     if let Some(time) = exit_after {
         let stop = process.stop.clone();
@@ -73,7 +78,8 @@ fn demo_config(data: PathBuf) -> anyhow::Result<Config> {
         config.database_url = shared::config::Secret::new(format!("sqlite://{}", file.display()));
     }
     for (targets, (response, resolution)) in config.rules.sla.targets.iter_mut().zip(TARGETS) {
-        *targets = Targets { response: TimeDelta::seconds(response), resolution: TimeDelta::seconds(resolution) };
+        *targets =
+            Targets { response: TimeDelta::seconds(response), resolution: TimeDelta::seconds(resolution) };
     }
     config.rules.escalation.step = TimeDelta::seconds(STEP);
     config.oncall_email.get_or_insert_with(|| "oncall@demo.example".into());
@@ -108,7 +114,8 @@ struct Cast {
 impl Cast {
     async fn hire(process: &Process) -> anyhow::Result<Self> {
         let passwords = [users::make_password(), users::make_password()];
-        let reporter = users::new(process, "rita@demo.example", "Rita Reporter", Role::EndUser, &passwords[0])?;
+        let reporter =
+            users::new(process, "rita@demo.example", "Rita Reporter", Role::EndUser, &passwords[0])?;
         let engineer = users::new(process, "erik@demo.example", "Erik Engineer", Role::Admin, &passwords[1])?;
         let mut tx = process.db.begin().await?;
         let reporter = accounts::ensure(&mut tx, &reporter).await?;
@@ -218,12 +225,17 @@ impl Story {
             let metric = if stored.metric == Metric::Resolution { "resolution" } else { "first response" };
             for recorded in clocks::events(&process.db, stored.id).await? {
                 let what = match &recorded.event {
-                    Event::Warned { fraction } => format!("warned    {key}: {} % of the time for the {metric}", fraction.whole_percent()),
+                    Event::Warned { fraction } => format!(
+                        "warned    {key}: {} % of the time for the {metric}",
+                        fraction.whole_percent()
+                    ),
                     Event::Breached { detected_at } => {
                         let late = (*detected_at - recorded.at).num_milliseconds();
                         format!("breached  {key}: the {metric} is late (noticed after {late} ms)")
                     }
-                    Event::Stopped if stored.clock.breached_at.is_none() => format!("met       {key}: the {metric} was in time"),
+                    Event::Stopped if stored.clock.breached_at.is_none() => {
+                        format!("met       {key}: the {metric} was in time")
+                    }
                     _ => continue,
                 };
                 self.show(&format!("{} {}", stored.id, recorded.seq), recorded.at, &what);
@@ -240,12 +252,19 @@ impl Story {
             let what = match notification.state {
                 State::Sent => format!("mailed    {key}: {event} to {}", notification.recipient),
                 State::Suppressed => {
-                    format!("not sent  {key}: {event}, {}", notification.reason.as_deref().unwrap_or_default())
+                    format!(
+                        "not sent  {key}: {event}, {}",
+                        notification.reason.as_deref().unwrap_or_default()
+                    )
                 }
                 State::Pending | State::Failed => continue,
             };
             self.breach_mailed |= notification.state == State::Sent && event == "sla.breached";
-            self.show(&notification.id.to_string(), notification.settled_at.unwrap_or(notification.created_at), &what);
+            self.show(
+                &notification.id.to_string(),
+                notification.settled_at.unwrap_or(notification.created_at),
+                &what,
+            );
         }
         Ok(())
     }

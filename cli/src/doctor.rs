@@ -58,8 +58,12 @@ async fn mail(config: &Config) -> Result<String, String> {
     let connecting = tokio::net::TcpStream::connect((host.as_str(), port));
     match tokio::time::timeout(Duration::from_secs(5), connecting).await {
         Ok(Ok(_)) => Ok(format!("{host}:{port} takes connections")),
-        Ok(Err(error)) => Err(format!("{host}:{port} does not answer ({error}): check SMTP_URL; mails are retried meanwhile")),
-        Err(_) => Err(format!("{host}:{port} does not answer within 5 s: check SMTP_URL; mails are retried meanwhile")),
+        Ok(Err(error)) => Err(format!(
+            "{host}:{port} does not answer ({error}): check SMTP_URL; mails are retried meanwhile"
+        )),
+        Err(_) => Err(format!(
+            "{host}:{port} does not answer within 5 s: check SMTP_URL; mails are retried meanwhile"
+        )),
     }
 }
 
@@ -69,7 +73,8 @@ pub(crate) async fn ask(url: &str) -> anyhow::Result<()> {
     let url = url.context("--url must be like http://127.0.0.1:9464")?;
     let (host, port) = (url.host_str().unwrap_or_default().to_owned(), url.port().unwrap_or(80));
     let answer = tokio::time::timeout(Duration::from_secs(5), fetch(&host, port)).await;
-    let answer = answer.context("no answer within 5 s")?.with_context(|| format!("{host}:{port} does not answer"))?;
+    let answer =
+        answer.context("no answer within 5 s")?.with_context(|| format!("{host}:{port} does not answer"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     anyhow::ensure!(head.split(' ').nth(1) == Some("200"), "not ready: {}", body.trim());
     println!("ready");

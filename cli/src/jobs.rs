@@ -48,7 +48,14 @@ async fn list(process: &Process, limit: i64) -> anyhow::Result<()> {
     for job in waiting {
         let error = job.last_error.map(|error| format!("  {error}")).unwrap_or_default();
         let (tries, most) = (job.attempt, job.max_attempts);
-        println!("{}  {:<7} {:<6} {:<12} {tries}/{most}  {}{error}", job.id, job.state, job.priority, job.kind, at(job.run_at));
+        println!(
+            "{}  {:<7} {:<6} {:<12} {tries}/{most}  {}{error}",
+            job.id,
+            job.state,
+            job.priority,
+            job.kind,
+            at(job.run_at)
+        );
     }
     Ok(())
 }
@@ -60,7 +67,14 @@ async fn list_dead(process: &Process, limit: i64) -> anyhow::Result<()> {
     }
     for job in dead {
         let error = job.last_error.unwrap_or_default();
-        println!("{}  {:<6} {:<12} {} tries  {}  {error}", job.id, job.priority, job.kind, job.attempt, at(job.finished_at));
+        println!(
+            "{}  {:<6} {:<12} {} tries  {}  {error}",
+            job.id,
+            job.priority,
+            job.kind,
+            job.attempt,
+            at(job.finished_at)
+        );
     }
     Ok(())
 }
@@ -78,7 +92,9 @@ async fn retry(process: &Process, id: Option<JobId>) -> anyhow::Result<()> {
         // The relay dispatches it: this process is about to end.
         let _ = tx.commit().await?;
         if id.is_some() {
-            let copy = copy.with_context(|| format!("{dead} is not a dead letter, or was retried; see `dogwatch jobs list --dead`"))?;
+            let copy = copy.with_context(|| {
+                format!("{dead} is not a dead letter, or was retried; see `dogwatch jobs list --dead`")
+            })?;
             println!("Enqueued as {copy}.");
         }
         retried += usize::from(copy.is_some());

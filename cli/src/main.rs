@@ -97,7 +97,11 @@ async fn connect(data: PathBuf) -> anyhow::Result<Process> {
     if let Kind::AllInOne(data) = &config.process {
         let embedded = config.database_url.expose().starts_with("sqlite:");
         let exists = data.exists() || !embedded;
-        anyhow::ensure!(exists, "there is no folder {}: name it by --data, or run `dogwatch serve` first", data.display());
+        anyhow::ensure!(
+            exists,
+            "there is no folder {}: name it by --data, or run `dogwatch serve` first",
+            data.display()
+        );
     }
     serve::keep_secret(&mut config)?;
     Process::connect(config).await.map_err(|error| anyhow::anyhow!(error))
@@ -109,7 +113,9 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
         std::fs::create_dir_all(data)
             .with_context(|| format!("cannot create the folder {}", data.display()))?;
     }
-    let db = Db::connect(config.database_url.expose(), 1).await.map_err(|error| anyhow::anyhow!(describe(&error)))?;
+    let db = Db::connect(config.database_url.expose(), 1)
+        .await
+        .map_err(|error| anyhow::anyhow!(describe(&error)))?;
     db.migrate().await.map_err(|error| anyhow::anyhow!(describe(&error)))?;
     println!("The schema is up to date.");
     Ok(())

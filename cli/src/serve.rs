@@ -13,7 +13,9 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
     let (process, telemetry) = Process::start(config).await.map_err(|error| anyhow::anyhow!(error))?;
     tokio::spawn(process.clone().stop_on_signal());
     if users::list(&process.db).await.is_ok_and(|users| users.is_empty()) {
-        tracing::warn!("nobody can sign in yet: run `dogwatch user add --email you@example.org --name You --role admin`");
+        tracing::warn!(
+            "nobody can sign in yet: run `dogwatch user add --email you@example.org --name You --role admin`"
+        );
     }
     let outcome = all(process).await;
     telemetry.shutdown();
@@ -40,7 +42,8 @@ pub(crate) fn keep_secret(config: &mut Config) -> anyhow::Result<()> {
     }
     let file = data.join("jwt_secret");
     if !file.exists() {
-        std::fs::create_dir_all(data).with_context(|| format!("cannot create the folder {}", data.display()))?;
+        std::fs::create_dir_all(data)
+            .with_context(|| format!("cannot create the folder {}", data.display()))?;
         let secret: String = (0..32).map(|_| format!("{:02x}", rand::random::<u8>())).collect();
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create_new(true);
@@ -51,7 +54,11 @@ pub(crate) fn keep_secret(config: &mut Config) -> anyhow::Result<()> {
     }
     let secret = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let secret = secret.trim();
-    anyhow::ensure!(secret.len() >= 32, "{} is damaged: delete it, and everybody signs in again", file.display());
+    anyhow::ensure!(
+        secret.len() >= 32,
+        "{} is damaged: delete it, and everybody signs in again",
+        file.display()
+    );
     config.jwt_secret = Some(Secret::new(secret.into()));
     Ok(())
 }

@@ -48,7 +48,9 @@ pub(crate) async fn run(command: Command, process: &Process) -> anyhow::Result<(
             let user = new(process, &email, &name, role, &password)?;
             let mut tx = process.db.begin().await?;
             match users::add(&mut tx, &user).await {
-                Err(store::Error::Conflict(_)) => anyhow::bail!("there is an account with the address {} already", user.email),
+                Err(store::Error::Conflict(_)) => {
+                    anyhow::bail!("there is an account with the address {} already", user.email)
+                }
                 added => added?,
             }
             let _ = tx.commit().await?;
@@ -79,14 +81,32 @@ pub(crate) async fn run(command: Command, process: &Process) -> anyhow::Result<(
 }
 
 /// Makes an account, not yet stored.
-pub(crate) fn new(process: &Process, email: &str, name: &str, role: Role, password: &str) -> anyhow::Result<User> {
+pub(crate) fn new(
+    process: &Process,
+    email: &str,
+    name: &str,
+    role: Role,
+    password: &str,
+) -> anyhow::Result<User> {
     let email = email.trim().to_lowercase();
     anyhow::ensure!(shared::domain::is_mail_address(&email), "--email must be one mail address");
-    anyhow::ensure!(!name.trim().is_empty() && !name.contains(char::is_control), "--name must be one line, not empty");
+    anyhow::ensure!(
+        !name.trim().is_empty() && !name.contains(char::is_control),
+        "--name must be one line, not empty"
+    );
     anyhow::ensure!(password.chars().count() >= 8, "--password must be at least 8 characters");
-    let password_hash = auth::hash_password(password).map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))?;
+    let password_hash = auth::hash_password(password)
+        .map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))?;
     let created_at = process.desk.clock.now();
-    Ok(User { id: UserId::new(), email, name: name.trim().into(), role, password_hash, created_at, disabled_at: None })
+    Ok(User {
+        id: UserId::new(),
+        email,
+        name: name.trim().into(),
+        role,
+        password_hash,
+        created_at,
+        disabled_at: None,
+    })
 }
 
 /// Makes a password of 20 characters that nobody confuses when reading: about 100 bits.
@@ -97,7 +117,9 @@ pub(crate) fn make_password() -> String {
 
 /// Prints a token for an account.
 pub(crate) async fn print_token(process: &Process, email: &str, ttl: Duration) -> anyhow::Result<()> {
-    let user = users::by_email(&process.db, email).await?.with_context(|| format!("there is no account with the address {email}"))?;
+    let user = users::by_email(&process.db, email)
+        .await?
+        .with_context(|| format!("there is no account with the address {email}"))?;
     anyhow::ensure!(user.disabled_at.is_none(), "the account {email} is disabled");
     let secret = process.config.jwt_secret.as_ref().context("JWT_SECRET is missing")?;
     let now = process.desk.clock.now();

@@ -62,7 +62,10 @@ async fn tick(process: &Process, me: WorkerId) -> store::Result<()> {
     if leads {
         for schedule in schedules::due(&mut tx, now).await? {
             let Some(next) = next_tick(&schedule.cron, &schedule.zone, now) else {
-                tracing::error!(schedule = schedule.name, "its cron expression or zone cannot be read, or never comes");
+                tracing::error!(
+                    schedule = schedule.name,
+                    "its cron expression or zone cannot be read, or never comes"
+                );
                 continue;
             };
             if schedules::advance(&mut tx, &schedule, now, next).await? {

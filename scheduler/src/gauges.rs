@@ -29,7 +29,8 @@ pub(crate) async fn queues(process: Process) -> store::Result<()> {
 pub(crate) async fn open_clocks(process: Process) -> store::Result<()> {
     let open = clocks::open_by_state(&process.db).await?;
     for state in ["active", "paused", "breached"] {
-        let clocks = open.iter().find(|(s, _)| s == state).map_or(0, |(_, n)| u32::try_from(*n).unwrap_or(u32::MAX));
+        let clocks =
+            open.iter().find(|(s, _)| s == state).map_or(0, |(_, n)| u32::try_from(*n).unwrap_or(u32::MAX));
         metrics::gauge!("dogwatch_sla_clocks_open", "state" => state).set(clocks);
     }
     Ok(())

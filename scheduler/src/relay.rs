@@ -23,7 +23,8 @@ async fn relay(process: &Process, priority: Priority) -> store::Result<()> {
     let room = match process.queue.room(priority).await {
         Ok(room) => room.min(BATCH),
         Err(error) => {
-            metrics::counter!("dogwatch_dispatch_failures_total", "priority" => priority.as_str()).increment(1);
+            metrics::counter!("dogwatch_dispatch_failures_total", "priority" => priority.as_str())
+                .increment(1);
             tracing::debug!(%error, "nothing relayed; workers poll meanwhile");
             return Ok(());
         }
@@ -38,7 +39,8 @@ async fn relay(process: &Process, priority: Priority) -> store::Result<()> {
     if due.is_empty() {
         return Ok(());
     }
-    metrics::counter!("dogwatch_jobs_relayed_total", "priority" => priority.as_str()).increment(due.len() as u64);
+    metrics::counter!("dogwatch_jobs_relayed_total", "priority" => priority.as_str())
+        .increment(due.len() as u64);
     if let Err(error) = process.queue.send(priority, &due).await {
         metrics::counter!("dogwatch_dispatch_failures_total", "priority" => priority.as_str()).increment(1);
         tracing::warn!(%error, jobs = due.len(), "could not relay; workers poll meanwhile");

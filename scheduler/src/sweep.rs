@@ -31,7 +31,12 @@ async fn clocks(process: &Process) -> store::Result<usize> {
         metrics::histogram!("dogwatch_sla_detection_lag_seconds").record(lag.as_seconds_f64());
     }
     if swept.clocks > 0 {
-        tracing::info!(clocks = swept.clocks, warnings = swept.warnings, breaches = swept.breaches.len(), "swept");
+        tracing::info!(
+            clocks = swept.clocks,
+            warnings = swept.warnings,
+            breaches = swept.breaches.len(),
+            "swept"
+        );
     }
     Ok(swept.clocks)
 }

@@ -55,7 +55,35 @@ pub struct Testbed {
     pub staff: User,
     /// Somebody who reports tickets.
     pub customer: User,
-    _folder: Option<tempfile::TempDir>,
+    _home: Home,
+}
+
+/// Where a testbed's database lies; it is deleted with the testbed.
+#[derive(Debug)]
+enum Home {
+    Folder { _folder: tempfile::TempDir },
+    Server { server: String, url: String },
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let Self::Server { server, url } = self else { return };
+        let (server, name) = (server.clone(), url.rsplit('/').next().unwrap_or_default().to_owned());
+        // Dropping happens in an async test, where nothing may block: so on a thread of its own.
+        let _ = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| runtime.block_on(drop_database(&server, &name)))
+        })
+        .join();
+    }
+}
+
+async fn drop_database(server: &str, name: &str) {
+    // A database that stays behind only costs disk until the private server is deleted.
+    if let Ok(mut connection) = sqlx::PgConnection::connect(server).await {
+        let _ =
+            connection.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).await;
+    }
 }
 
 /// When every testbed's clock starts.
@@ -115,20 +143,22 @@ impl Testbed {
         let url = format!("sqlite://{}", folder.path().join("test.db").display());
         let db = Db::connect(&url, 1).await.expect("SQLite opens");
         db.migrate().await.expect("SQLite migrates");
-        Self::over(db, Some(folder)).await
+        Self::over(db, Home::Folder { _folder: folder }).await
     }
 
     /// On a PostgreSQL database of its own.
     pub async fn postgres() -> Option<Self> {
-        let url = postgres_database(&postgres_server()?).await;
-        Some(Self::over(Db::connect(&url, 4).await.expect("PostgreSQL opens"), None).await)
+        let server = postgres_server()?;
+        let url = postgres_database(&server).await;
+        let db = Db::connect(&url, 4).await.expect("PostgreSQL opens");
+        Some(Self::over(db, Home::Server { server, url }).await)
     }
 
-    async fn over(db: Db, folder: Option<tempfile::TempDir>) -> Self {
+    async fn over(db: Db, home: Home) -> Self {
         let desk = Desk { clock: Clock::manual(start()), rules: Rules::default() };
         let (staff, customer) =
             (user("sam@example.org", Role::SeniorEngineer), user("cleo@example.org", Role::EndUser));
-        let testbed = Self { db, desk, staff, customer, _folder: folder };
+        let testbed = Self { db, desk, staff, customer, _home: home };
         let mut tx = testbed.db.begin().await.expect("a transaction");
         users::add(&mut tx, &testbed.staff).await.expect("a user");
         users::add(&mut tx, &testbed.customer).await.expect("a user");

@@ -106,7 +106,12 @@ impl Context {
     ///
     /// # Errors
     /// `LeaseLost` when another worker has the job by now; then nothing is changed.
-    pub async fn commit(&self, mut tx: Tx, ending: Ending, note: Option<String>) -> Result<Outcome, JobError> {
+    pub async fn commit(
+        &self,
+        mut tx: Tx,
+        ending: Ending,
+        note: Option<String>,
+    ) -> Result<Outcome, JobError> {
         let end = jobs::End { job: self.job.clone(), ending, note };
         if jobs::finish(&mut tx, self.worker.id, vec![end], self.now()).await?.is_empty() {
             tx.rollback().await?;

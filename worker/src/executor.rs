@@ -90,7 +90,8 @@ pub(crate) async fn run(worker: Arc<Worker>, registry: Registry) {
     });
 
     let (heartbeat_stop, alive) = (CancellationToken::new(), Arc::new(Notify::new()));
-    let heartbeat = tokio::spawn(keep_beating(Arc::clone(&worker), Arc::clone(&alive), heartbeat_stop.clone()));
+    let heartbeat =
+        tokio::spawn(keep_beating(Arc::clone(&worker), Arc::clone(&alive), heartbeat_stop.clone()));
     // A worker that has not said that it lives counts as gone, and would be robbed of what it claims.
     stop.run_until_cancelled(alive.notified()).await;
     let queue = worker.process.queue.clone();
@@ -111,11 +112,13 @@ pub(crate) async fn run(worker: Arc<Worker>, registry: Registry) {
 impl Executor {
     async fn claim_until(self: &Arc<Self>, mut lanes: Lanes, stop: &CancellationToken) {
         let mut doubtful = false;
+        // Queues in which the last look left overdue jobs behind: they are looked into again as soon as a slot is free.
+        let mut behind = [false; 3];
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             let mut wanted = Vec::new();
-            let mut overdue = false;
+            let mut overdue = [false; 3];
             for (lane, priority) in lanes.iter_mut().zip(Priority::ALL) {
                 while wanted.len() < BATCH
                     && !lane.is_empty()
@@ -127,22 +130,28 @@ impl Executor {
             }
             if wanted.is_empty() {
                 let [high, normal, low] = &mut lanes;
-                let free = self.lanes.each_ref().map(|lane| lane.available_permits().min(self.slots.available_permits()) > 0);
+                let free = self
+                    .lanes
+                    .each_ref()
+                    .map(|lane| lane.available_permits().min(self.slots.available_permits()) > 0);
                 let received = tokio::select! {
                     biased;
                     () = stop.cancelled() => continue,
                     Some(id) = high.recv(), if free[0] => Some((Priority::High, id)),
                     Some(id) = normal.recv(), if free[1] => Some((Priority::Normal, id)),
                     Some(id) = low.recv(), if free[2] => Some((Priority::Low, id)),
-                    _ = poll.tick() => { overdue = true; None },
+                    _ = poll.tick() => { overdue = [true; 3]; None },
+                    () = std::future::ready(()), if (0..3).any(|i| behind[i] && free[i]) => { overdue = behind; None },
                     () = self.freed.notified(), if free.contains(&false) => continue,
                 };
                 wanted.extend(received.and_then(|(priority, id)| Some((id, self.free_slot(priority)?))));
             }
-            if doubtful && overdue {
+            let polls = overdue.contains(&true);
+            if doubtful && polls {
                 doubtful = self.put_back_unknown().await.is_err();
             }
-            let claimed = if overdue { self.claim_overdue().await } else { self.claim(wanted).await };
+            let claimed =
+                if polls { self.claim_overdue(overdue, &mut behind).await } else { self.claim(wanted).await };
             if let Err(error) = &claimed {
                 // The jobs stay in the ledger; they are dispatched or polled for again. But the connection may have
                 // broken after the commit: then the ledger says that they are ours, and we do not know them.
@@ -178,28 +187,26 @@ impl Executor {
         Ok(())
     }
 
-    async fn claim_overdue(self: &Arc<Self>) -> StoreResult<()> {
+    /// Claims one batch from each of these queues, and tells in which of them more may be left. No more than one, so
+    /// that what is dispatched to a higher queue meanwhile never waits until a lower one is worked off.
+    async fn claim_overdue(self: &Arc<Self>, queues: [bool; 3], behind: &mut [bool; 3]) -> StoreResult<()> {
         let process = &self.worker.process;
-        for priority in Priority::ALL {
-            loop {
-                let slots: Vec<Slot> = std::iter::from_fn(|| self.free_slot(*priority)).take(BATCH).collect();
-                if slots.is_empty() {
-                    break;
-                }
-                let limit = slots.len();
-                let mut tx = process.db.begin().await?;
-                let now = process.desk.clock.now();
-                let rows = i64::try_from(limit).unwrap_or(1);
-                let claimed = jobs::claim_overdue(&mut tx, self.worker.id, *priority, rows, now).await?;
-                let _ = tx.commit().await?;
-                let found = claimed.len();
-                metrics::counter!("dogwatch_jobs_polled_total").increment(found as u64);
-                for (job, slot) in claimed.into_iter().zip(slots) {
-                    self.start(job, slot);
-                }
-                if found < limit {
-                    break;
-                }
+        for (index, priority) in Priority::ALL.iter().enumerate().filter(|(index, _)| queues[*index]) {
+            let slots: Vec<Slot> = std::iter::from_fn(|| self.free_slot(*priority)).take(BATCH).collect();
+            let limit = slots.len();
+            behind[index] = true;
+            if limit == 0 {
+                continue;
+            }
+            let mut tx = process.db.begin().await?;
+            let now = process.desk.clock.now();
+            let rows = i64::try_from(limit).unwrap_or(1);
+            let claimed = jobs::claim_overdue(&mut tx, self.worker.id, *priority, rows, now).await?;
+            let _ = tx.commit().await?;
+            behind[index] = claimed.len() == limit;
+            metrics::counter!("dogwatch_jobs_polled_total").increment(claimed.len() as u64);
+            for (job, slot) in claimed.into_iter().zip(slots) {
+                self.start(job, slot);
             }
         }
         Ok(())
@@ -211,7 +218,8 @@ impl Executor {
         let now = process.desk.clock.now();
         let mut held = jobs::held_by(&process.db, self.worker.id).await?;
         held.retain(|job| !lock(&self.in_flight).contains(&job.id));
-        let back = |job: &Leased| Again { job: job.id, lease_seq: job.lease_seq, at: now, refund: 1, error: None };
+        let back =
+            |job: &Leased| Again { job: job.id, lease_seq: job.lease_seq, at: now, refund: 1, error: None };
         let mut tx = process.db.begin().await?;
         let jobs = jobs::put_back(&mut tx, self.worker.id, held.iter().map(back).collect()).await?;
         let _ = tx.commit().await?;
@@ -253,7 +261,8 @@ impl Executor {
             Ok(Err(_)) => Err(JobError::Retry(format!("it took longer than {} s", entry.timeout.as_secs()))),
             Err(panic) => Err(JobError::Retry(format!("it panicked: {}", panic_message(&*panic)))),
         };
-        metrics::histogram!("dogwatch_job_duration_seconds", "kind" => entry.kind).record(started.elapsed().as_secs_f64());
+        metrics::histogram!("dogwatch_job_duration_seconds", "kind" => entry.kind)
+            .record(started.elapsed().as_secs_f64());
         let _entered = span.enter();
         log(&job, &result);
         Finished { job, result }
@@ -261,7 +270,8 @@ impl Executor {
 
     async fn drain(&self) {
         self.running.close();
-        if tokio::time::timeout(self.worker.process.config.shutdown_grace, self.running.wait()).await.is_err() {
+        if tokio::time::timeout(self.worker.process.config.shutdown_grace, self.running.wait()).await.is_err()
+        {
             tracing::warn!(jobs = self.running.len(), "jobs did not end in time; handing them back");
             self.abort.cancel();
             self.running.wait().await;
@@ -300,7 +310,9 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 
 fn log(job: &Leased, result: &Result<Outcome, JobError>) {
     match result {
-        Ok(Outcome::Skip(reason)) => tracing::info!(job.id = %job.id, job.kind, reason, "job had nothing to do"),
+        Ok(Outcome::Skip(reason)) => {
+            tracing::info!(job.id = %job.id, job.kind, reason, "job had nothing to do")
+        }
         Ok(_) => tracing::debug!(job.id = %job.id, job.kind, "job done"),
         Err(error) => {
             let error = telemetry::masked(&error.to_string());

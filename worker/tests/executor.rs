@@ -245,7 +245,8 @@ impl Run for Linger {
 async fn a_stopping_worker_hands_back_what_does_not_end(t: Testbed) {
     let worker = Running::start(&t, Registry::default().with::<Linger>(), &[("SHUTDOWN_GRACE_SECONDS", "1")]);
     let id = worker.enqueue(&t, jobs::NewJob::of(&Linger {})).await;
-    let running = async || jobs::get(&t.db, id).await.expect("an answer").filter(|job| job.state == "running");
+    let running =
+        async || jobs::get(&t.db, id).await.expect("an answer").filter(|job| job.state == "running");
     eventually("the job runs", SOON, running).await;
     worker.stop().await;
     let back = jobs::get(&t.db, id).await.expect("an answer").expect("the job is still there");

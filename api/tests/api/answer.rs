@@ -40,9 +40,9 @@ impl Answer {
         keys.sort_unstable();
         assert_eq!(keys, ["data", "errors", "message", "success"], "{answer:?}");
         if (200..300).contains(&status) {
-            answer.check_success()
+            answer.check_success();
         } else {
-            answer.check_failure()
+            answer.check_failure();
         }
         answer
     }

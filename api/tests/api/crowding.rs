@@ -1,11 +1,13 @@
 //! Many requests at once.
 
 use std::collections::BTreeSet;
+use std::task::Poll;
 
 use serde_json::json;
 use shared::domain::role::Role;
 use shared::on_both;
-use shared::store::db::query;
+use shared::store::Db;
+use shared::store::query::query;
 use shared::testkit::{Testbed, user};
 
 use crate::answer::text;
@@ -53,18 +55,29 @@ async fn a_draft_that_the_database_refuses_fails_alone(t: Testbed) {
     let ghost = user("gus@example.org", Role::DevopsEngineer);
     server.add_user(&ghost).await;
     // The API has seen them a moment ago and takes them for real, the database does not.
-    server.client(ghost.id).get("/me").await.expect(200);
+    for client in [&server.client(ghost.id), &server.staff, &server.customer] {
+        client.get("/me").await.expect(200);
+    }
     server.tamper(query("DELETE FROM users WHERE id = $1").bind(ghost.id)).await;
-    let answers =
-        all_at_once((0..60).map(|n| {
-            let (client, sam) = (server.customer.clone(), server.bed.staff.id);
-            let assignee = if n % 20 == 7 { ghost.id } else { sam };
-            async move {
-                client.post("/tickets", json!({ "title": format!("{n}"), "assignee_id": assignee })).await
-            }
-        }))
-        .await;
-    for (n, answer) in answers.into_iter().enumerate() {
+    // Nobody else writes until all have asked, so that they share transactions.
+    let mut held = server.bed.db.begin().await.unwrap();
+    if matches!(server.bed.db, Db::Postgres(_)) {
+        query("LOCK TABLE tickets IN EXCLUSIVE MODE").execute(&mut held).await.unwrap();
+    }
+    let mut requests: Vec<_> = (0..60)
+        .map(|n| {
+            let assignee = if n % 20 == 7 { ghost.id } else { server.bed.staff.id };
+            let body = json!({ "title": format!("{n}"), "assignee_id": assignee });
+            Box::pin(server.customer.post("/tickets", body))
+        })
+        .collect();
+    let ask_all = std::future::poll_fn(|cx| {
+        Poll::Ready(requests.iter_mut().all(|request| request.as_mut().poll(cx).is_pending()))
+    });
+    assert!(tokio::task::unconstrained(ask_all).await);
+    held.rollback().await.unwrap();
+    for (n, request) in requests.into_iter().enumerate() {
+        let answer = request.await;
         if n % 20 == 7 {
             answer.fails(409, "conflict");
         } else {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use shared::on_both;
-use shared::store::db::query;
+use shared::store::query::query;
 use shared::testkit::Testbed;
 
 use crate::answer::text;

@@ -1,5 +1,10 @@
 //! What the API promises over HTTP, on both engines and without a socket.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and clippy does not see that these are tests"
+)]
+
 mod answer;
 mod clocks;
 mod crowding;

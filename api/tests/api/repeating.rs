@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use shared::on_both;
-use shared::store::db::query;
+use shared::store::query::query;
 use shared::testkit::Testbed;
 
 use crate::answer::Answer;

@@ -12,7 +12,7 @@ use shared::ids::UserId;
 use shared::ops::Health;
 use shared::process::Process;
 use shared::queue::Queue;
-use shared::store::db::Query;
+use shared::store::query::Query;
 use shared::store::users::{self, User};
 use shared::testkit::Testbed;
 use tower::ServiceExt;

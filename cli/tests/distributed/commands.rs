@@ -62,7 +62,11 @@ async fn a_bad_setting_stops_a_program_and_is_named() {
             settings.remove(missing);
             let refused = run(server, &[], &settings, folder.path()).await;
             assert_eq!(refused.status.code(), Some(1));
-            assert!(said(&refused).contains(&format!("{missing} is missing")), "{server}: {}", said(&refused));
+            assert!(
+                said(&refused).contains(&format!("{missing} is missing")),
+                "{server}: {}",
+                said(&refused)
+            );
         }
     }
 }
@@ -70,7 +74,8 @@ async fn a_bad_setting_stops_a_program_and_is_named() {
 #[tokio::test]
 async fn unknown_arguments_are_a_usage_error_and_help_is_none() {
     let folder = folder();
-    let run = async |program, arguments: &[&str]| run(program, arguments, &Settings::new(), folder.path()).await;
+    let run =
+        async |program, arguments: &[&str]| run(program, arguments, &Settings::new(), folder.path()).await;
     for program in SERVERS.into_iter().chain(["dogwatch"]) {
         let refused = run(program, &["--no-such-flag"]).await;
         assert_eq!(refused.status.code(), Some(2), "{program}: {}", said(&refused));
@@ -78,7 +83,11 @@ async fn unknown_arguments_are_a_usage_error_and_help_is_none() {
         for flag in ["--help", "--version"] {
             let helped = run(program, &[flag]).await;
             assert_eq!(helped.status.code(), Some(0), "{program}: {}", said(&helped));
-            assert!(String::from_utf8_lossy(&helped.stdout).contains("dogwatch"), "{program}: {}", said(&helped));
+            assert!(
+                String::from_utf8_lossy(&helped.stdout).contains("dogwatch"),
+                "{program}: {}",
+                said(&helped)
+            );
         }
     }
     let wrong: [&[&str]; 5] = [
@@ -116,7 +125,11 @@ async fn servers_refuse_a_database_that_was_not_migrated() {
     for server in SERVERS {
         let refused = run(server, &[], &settings, folder.path()).await;
         assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
-        assert!(String::from_utf8_lossy(&refused.stderr).contains("run `dogwatch migrate`"), "{}", said(&refused));
+        assert!(
+            String::from_utf8_lossy(&refused.stderr).contains("run `dogwatch migrate`"),
+            "{}",
+            said(&refused)
+        );
     }
     for _ in 0..2 {
         let migrated = run("dogwatch", &["migrate"], &settings, folder.path()).await;
@@ -150,8 +163,14 @@ async fn accounts_of_the_embedded_database_are_kept_by_commands() {
     let (code, added) = dogwatch("user add --email Ann@Example.org --name Ann --role admin").await;
     assert!(code == Some(0) && added.starts_with("Added ann@example.org (admin).\nPassword: "), "{added}");
     let (code, twice) = dogwatch("user add --email ann@example.org --name Ann --role admin").await;
-    assert!(code == Some(1) && twice.contains("there is an account with the address ann@example.org already"), "{twice}");
-    for bad in ["--email nowhere --name B --role admin", "--email b@b.example --name B --role admin --password short"] {
+    assert!(
+        code == Some(1) && twice.contains("there is an account with the address ann@example.org already"),
+        "{twice}"
+    );
+    for bad in [
+        "--email nowhere --name B --role admin",
+        "--email b@b.example --name B --role admin --password short",
+    ] {
         let (code, error) = dogwatch(&format!("user add {bad}")).await;
         assert!(code == Some(1) && error.starts_with("error: --"), "{error}");
     }
@@ -161,7 +180,10 @@ async fn accounts_of_the_embedded_database_are_kept_by_commands() {
     assert_eq!(dogwatch("user disable --email ann@example.org").await.0, Some(0));
     assert_eq!(dogwatch("user disable --email ann@example.org").await.0, Some(1));
     let (_, listed) = dogwatch("user list").await;
-    assert!(listed.lines().count() == 1 && listed.contains("ann@example.org") && listed.contains("disabled"), "{listed}");
+    assert!(
+        listed.lines().count() == 1 && listed.contains("ann@example.org") && listed.contains("disabled"),
+        "{listed}"
+    );
     assert_eq!(dogwatch("token --email ann@example.org").await.0, Some(1));
     assert_eq!(dogwatch("jobs list").await, (Some(0), "No job waits or runs.\n".into()));
     assert_eq!(dogwatch("doctor").await.0, Some(0));
@@ -178,7 +200,12 @@ async fn a_token_works_until_its_owner_is_disabled_and_the_doctor_finds_all_well
 
     let checked = system.dogwatch(&["doctor"]).await;
     assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
-    assert_eq!(said(&checked).lines().filter(|line| line.starts_with("ok ")).count(), 4, "{}", said(&checked));
+    assert_eq!(
+        said(&checked).lines().filter(|line| line.starts_with("ok ")).count(),
+        4,
+        "{}",
+        said(&checked)
+    );
     for name in ["api-1", "worker-1", "scheduler-1"] {
         let url = format!("http://{}", system.part(name).ops);
         let asked = system.dogwatch(&["doctor", "--url", &url]).await;

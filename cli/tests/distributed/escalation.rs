@@ -18,7 +18,8 @@ async fn a_neglected_breach_is_escalated_at_doubling_waits_until_acknowledged() 
     let breach = system.breach(&ticket).await;
     let mut due = breach.detected_at + STEP;
     for step in 1..=2 {
-        let done = async || escalation(&system, &ticket).await.filter(|escalation| escalation.steps_done >= step);
+        let done =
+            async || escalation(&system, &ticket).await.filter(|escalation| escalation.steps_done >= step);
         let escalation = eventually("another step was taken", IN_TIME, done).await;
         assert_eq!(escalation.steps_done, step);
         let next = escalation.next_step_at.expect("it goes on");

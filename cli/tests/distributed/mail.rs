@@ -48,7 +48,10 @@ async fn a_refused_mail_is_a_dead_letter_until_the_operator_retries_it() {
     assert!(refused.reason.as_deref().is_some_and(|why| why.contains("no such user")), "{refused:?}");
     let listed = system.dogwatch(&["jobs", "list", "--dead"]).await;
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(listed.lines().count() == 1 && listed.contains("send_mail") && listed.contains("no such user"), "{listed}");
+    assert!(
+        listed.lines().count() == 1 && listed.contains("send_mail") && listed.contains("no such user"),
+        "{listed}"
+    );
 
     system.smtp.refuse(None);
     let id = listed.split_whitespace().next().unwrap();
@@ -62,7 +65,10 @@ async fn a_refused_mail_is_a_dead_letter_until_the_operator_retries_it() {
     assert_eq!(unknown.status.code(), Some(1));
     let stats = system.dogwatch(&["jobs", "stats"]).await;
     let stats = String::from_utf8(stats.stdout).unwrap();
-    assert!(stats.contains("send_mail") && stats.contains("dead") && stats.contains("dogwatch-worker"), "{stats}");
+    assert!(
+        stats.contains("send_mail") && stats.contains("dead") && stats.contains("dogwatch-worker"),
+        "{stats}"
+    );
 }
 
 /// What became of telling Erik.

@@ -86,7 +86,16 @@ impl Redis {
 
     pub(crate) async fn start_again(&mut self) {
         let mut command = Command::new(&self.program);
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args([
+            "--port",
+            &self.port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
         let log = log(&self.folder.path().join("log"));
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(log).kill_on_drop(true);
         self.child = Some(command.spawn().expect("Redis can be started"));
@@ -145,7 +154,8 @@ impl Postgres {
         let programs = setting("TEST_POSTGRES_BIN")?.into();
         let mut postgres = Self { programs, port: free_port(), folder: folder(), child: None };
         if let Some((user, group)) = owner() {
-            std::os::unix::fs::chown(postgres.folder.path(), Some(user), Some(group)).expect("root may do that");
+            std::os::unix::fs::chown(postgres.folder.path(), Some(user), Some(group))
+                .expect("root may do that");
         }
         let mut initdb = postgres.command("initdb");
         initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"]);
@@ -157,7 +167,12 @@ impl Postgres {
 
     pub(crate) async fn start_again(&mut self) {
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+        command.arg("-D").arg(self.data()).args([
+            "-p",
+            &self.port.to_string(),
+            "-c",
+            "listen_addresses=127.0.0.1",
+        ]);
         command.args(["-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "fsync=off"]);
         let log = log(&self.folder.path().join("log"));
         self.child = Some(command.stderr(log).spawn().expect("PostgreSQL can be started"));

@@ -89,7 +89,12 @@ impl Smtp {
 
     /// Who is waiting for an answer; those who hung up are not.
     pub(crate) fn held(&self) -> Vec<Mail> {
-        lock(&self.book).held.iter().filter(|(_, judge)| !judge.is_closed()).map(|(mail, _)| mail.clone()).collect()
+        lock(&self.book)
+            .held
+            .iter()
+            .filter(|(_, judge)| !judge.is_closed())
+            .map(|(mail, _)| mail.clone())
+            .collect()
     }
 
     /// Holds nothing any more, and judges everything held.
@@ -128,7 +133,9 @@ async fn talk(stream: TcpStream, book: Arc<Mutex<Book>>) {
     let (mut message, mut in_data) = (Vec::new(), false);
     loop {
         let mut bytes = Vec::new();
-        if answer.action != Action::NoReply && (answer.write_to(&mut bytes).is_err() || writing.write_all(&bytes).await.is_err()) {
+        if answer.action != Action::NoReply
+            && (answer.write_to(&mut bytes).is_err() || writing.write_all(&bytes).await.is_err())
+        {
             return;
         }
         if answer.action == Action::Close {
@@ -165,9 +172,10 @@ async fn judged(book: &Mutex<Book>, mail: &Mail, client: &mut (impl AsyncBufRead
         verdict
     };
     tokio::select! {
-        verdict = verdict => verdict == Ok(Verdict::Accept),
+        biased;
         // The client says nothing before the answer: this is its end.
         _ = client.fill_buf() => false,
+        verdict = verdict => verdict == Ok(Verdict::Accept),
     }
 }
 
@@ -192,10 +200,14 @@ impl Handler for Doorman {
 
 impl Mail {
     fn read(text: &str) -> Self {
-        let head = text.split("\r\n\r\n").next().unwrap_or_default().replace("\r\n ", " ").replace("\r\n\t", " ");
+        let head =
+            text.split("\r\n\r\n").next().unwrap_or_default().replace("\r\n ", " ").replace("\r\n\t", " ");
         let header = |name: &str| {
             let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-            lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+            lines
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.trim().to_owned())
+                .unwrap_or_default()
         };
         Self {
             to: header("To").trim_matches(['<', '>']).to_owned(),

@@ -105,7 +105,8 @@ impl System {
             folder: services::folder(),
         };
         for (email, name, role) in [(RITA, "Rita", "end_user"), (ERIK, "Erik", "senior_engineer")] {
-            let add = ["user", "add", "--email", email, "--name", name, "--role", role, "--password", PASSWORD];
+            let add =
+                ["user", "add", "--email", email, "--name", name, "--role", role, "--password", PASSWORD];
             let added = system.dogwatch(&add).await;
             assert!(added.status.success(), "{added:?}");
         }
@@ -151,7 +152,10 @@ impl System {
     }
 
     pub(crate) async fn log_in(&self, email: &str, password: &str) -> String {
-        let request = self.client.post(self.address("/auth/login")).json(&json!({ "email": email, "password": password }));
+        let request = self
+            .client
+            .post(self.address("/auth/login"))
+            .json(&json!({ "email": email, "password": password }));
         let answer = request.send().await.expect("the API answers");
         assert_eq!(answer.status(), StatusCode::OK);
         let answer: Value = answer.json().await.expect("JSON");
@@ -163,7 +167,13 @@ impl System {
     }
 
     /// Makes a request and returns the status and the whole answer.
-    pub(crate) async fn ask(&self, token: &str, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
+    pub(crate) async fn ask(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (StatusCode, Value) {
         let mut request = self.client.request(method, self.address(path)).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
@@ -216,7 +226,8 @@ impl System {
         let mut breaches = 0;
         for stored in clocks::of_ticket(&self.db, ticket.id).await.expect("clocks") {
             let events = clocks::events(&self.db, stored.id).await.expect("events");
-            breaches += events.iter().filter(|recorded| matches!(recorded.event, Event::Breached { .. })).count();
+            breaches +=
+                events.iter().filter(|recorded| matches!(recorded.event, Event::Breached { .. })).count();
         }
         assert_eq!(breaches, 1);
         Breach { at, detected_at }
@@ -228,7 +239,13 @@ impl System {
     }
 
     /// Waits until so many mails about an event of a ticket were accepted.
-    pub(crate) async fn mailed(&self, ticket: &Ticket, event: &str, count: usize, within: Duration) -> Vec<Mail> {
+    pub(crate) async fn mailed(
+        &self,
+        ticket: &Ticket,
+        event: &str,
+        count: usize,
+        within: Duration,
+    ) -> Vec<Mail> {
         eventually(&format!("{count} mails about {event} came"), within, async || {
             let mut mails = self.mails(ticket);
             mails.retain(|mail| mail.event == event);
@@ -254,7 +271,8 @@ impl System {
         let mut told: Vec<(&str, &str)> = mails.iter().map(|mail| (&*mail.event, &*mail.to)).collect();
         told.retain(|(event, _)| *event != "sla.warning");
         told.sort_unstable();
-        let mut expected: Vec<_> = expected.iter().flat_map(|(event, people)| people.iter().map(|who| (*event, *who))).collect();
+        let mut expected: Vec<_> =
+            expected.iter().flat_map(|(event, people)| people.iter().map(|who| (*event, *who))).collect();
         expected.sort_unstable();
         assert_eq!(told, expected);
 
@@ -264,7 +282,9 @@ impl System {
             let copies: Vec<_> = mails.iter().filter(|mail| mail.message_id == id).collect();
             let count = usize::from(decided.state == State::Sent);
             assert_eq!(copies.len(), count, "{decided:?}");
-            assert!(copies.iter().all(|mail| mail.to == decided.recipient && mail.event == decided.cause.event()));
+            assert!(
+                copies.iter().all(|mail| mail.to == decided.recipient && mail.event == decided.cause.event())
+            );
             assert!(copies.iter().all(|mail| mail.subject == format!("[{}] Checkout is down", ticket.key)));
             let superseded = decided.cause.event() == "sla.warning" && decided.state == State::Suppressed;
             assert!(superseded || matches!(decided.state, State::Sent | State::Failed), "{decided:?}");

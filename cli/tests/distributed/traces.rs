@@ -47,7 +47,9 @@ async fn a_ticket_is_one_trace_to_its_mail_and_its_breach_another_that_links_to_
 
 /// The spans of mails about an event.
 fn sent<'a>(spans: &'a [ExportedSpan], event: &'a str) -> impl Iterator<Item = &'a ExportedSpan> {
-    let about = move |span: &&ExportedSpan| span.attributes.get("mail.event").is_some_and(|value| value.contains(event));
+    let about = move |span: &&ExportedSpan| {
+        span.attributes.get("mail.event").is_some_and(|value| value.contains(event))
+    };
     spans.iter().filter(about)
 }
 

@@ -19,6 +19,8 @@ async fn a_mail_whose_worker_is_killed_is_sent_once_by_another() {
     eventually("all three mails are being sent", IN_TIME, held).await;
     let (victim, its_jobs) = busiest(&system).await;
     system.part(&victim).kill().await;
+    let gone = async || (system.smtp.held().len() == 3 - its_jobs.len()).then_some(());
+    eventually("the mail server has noticed", IN_TIME, gone).await;
     system.smtp.release(|_| Verdict::Accept);
 
     system.breach(&ticket).await;
@@ -56,7 +58,8 @@ async fn a_worker_that_is_told_to_stop_ends_what_it_can_and_leaves_the_rest_to_o
 
     system.part("worker-1").terminate();
     // It claims nothing new, and waits for what it has begun.
-    let closed = async || (!system.parts.iter().find(|part| part.name == "worker-1")?.is_ready().await).then_some(());
+    let closed =
+        async || (!system.parts.iter().find(|part| part.name == "worker-1")?.is_ready().await).then_some(());
     eventually("it has heard", IN_TIME, closed).await;
     let late = system.open("low").await;
     assert!(system.part("worker-1").is_running());

@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::db::{Query, Target, Tx, Value, query};
+use super::db::Tx;
+use super::query::{Query, Target, Value, query};
 use super::{Db, Result};
 use crate::domain::sla::clock::Run;
 use crate::domain::sla::{Calendar, Clock, Event, Fraction, Metric, Recorded};

@@ -3,7 +3,8 @@
 use sqlx::FromRow;
 
 use super::Result;
-use super::db::{Target, Tx, Value, query};
+use super::db::Tx;
+use super::query::{Target, Value, query};
 use crate::domain::escalation::StopReason;
 use crate::ids::{ClockId, EscalationId, TicketId};
 use crate::time::Timestamp;

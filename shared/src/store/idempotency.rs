@@ -7,7 +7,8 @@
 use sqlx::FromRow;
 
 use super::Result;
-use super::db::{Tx, query};
+use super::db::Tx;
+use super::query::query;
 use crate::ids::{ClaimToken, UserId};
 use crate::time::Timestamp;
 

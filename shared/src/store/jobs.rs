@@ -9,7 +9,8 @@ use chrono::TimeDelta;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::db::{Target, Tx, Value, query};
+use super::db::Tx;
+use super::query::{Target, Value, query};
 use super::schedules::Schedule;
 use super::{Db, Result};
 use crate::domain::job::{Ending, Job, MAX_CRASHES, Priority};

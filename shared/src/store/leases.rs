@@ -1,7 +1,8 @@
 //! Leadership by a row with an expiry: no advisory locks, so it works behind a transaction pooler.
 
 use super::Result;
-use super::db::{Tx, query};
+use super::db::Tx;
+use super::query::query;
 use crate::ids::WorkerId;
 use crate::time::Timestamp;
 

@@ -8,6 +8,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod leases;
 pub mod notifications;
+pub mod query;
 pub mod schedules;
 pub mod tickets;
 pub mod users;

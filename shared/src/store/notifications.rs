@@ -3,7 +3,8 @@
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::db::{Target, Tx, Value, query};
+use super::db::Tx;
+use super::query::{Target, Value, query};
 use super::{Db, Result};
 use crate::domain::cause::Cause;
 use crate::ids::{NotificationId, TicketId};

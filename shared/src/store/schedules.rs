@@ -4,7 +4,8 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::Result;
-use super::db::{Target, Tx, query};
+use super::db::Tx;
+use super::query::{Target, query};
 use crate::time::Timestamp;
 
 /// A job that is enqueued again and again.

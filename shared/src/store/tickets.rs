@@ -2,7 +2,8 @@
 
 use sqlx::FromRow;
 
-use super::db::{Query, Target, Tx, Value, query};
+use super::db::Tx;
+use super::query::{Query, Target, Value, query};
 use super::{Db, Result};
 use crate::domain::sla;
 use crate::domain::ticket::{Category, Priority, Status};

@@ -2,7 +2,8 @@
 
 use sqlx::FromRow;
 
-use super::db::{Target, Tx, query};
+use super::db::Tx;
+use super::query::{Target, query};
 use super::{Db, Error, Result};
 use crate::domain::role::Role;
 use crate::ids::UserId;

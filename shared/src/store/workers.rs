@@ -2,7 +2,8 @@
 
 use sqlx::FromRow;
 
-use super::db::{Tx, query};
+use super::db::Tx;
+use super::query::query;
 use super::{Db, Result};
 use crate::ids::WorkerId;
 use crate::time::Timestamp;

@@ -97,7 +97,9 @@ async fn what_a_worker_hands_back_costs_no_attempt(t: Testbed) {
     let ids = enqueue(&t, vec![noop(), noop(), noop()]).await;
     claim(&t, a, &ids[..2]).await;
     let other = claim(&t, b, &ids[2..]).await.pop().unwrap();
-    let held = async |worker| jobs::held_by(&t.db, worker).await.unwrap().into_iter().map(|job| job.id).collect::<HashSet<_>>();
+    let held = async |worker| {
+        jobs::held_by(&t.db, worker).await.unwrap().into_iter().map(|job| job.id).collect::<HashSet<_>>()
+    };
     assert_eq!(held(a).await, HashSet::from([ids[0], ids[1]]));
     assert_eq!(jobs::held_by(&t.db, b).await.unwrap(), from_ref(&other));
     t.advance(seconds(5));

@@ -118,7 +118,8 @@ async fn only_what_was_given_up_becomes_pending_again(t: Testbed) {
         let id = decide(&t, cause, &["ann"]).await[0];
         assert!(!reopen(id).await, "it is pending already");
         let settle = async |state| {
-            write(&t, async |tx| notifications::settle(tx, id, state, Some("no such mailbox"), t.now()).await).await
+            write(&t, async |tx| notifications::settle(tx, id, state, Some("no such mailbox"), t.now()).await)
+                .await
         };
         settle(state).await;
         let before = notifications::get(&t.db, id).await.unwrap().unwrap();

@@ -16,15 +16,21 @@ impl Run for Notify {
             return Ok(Outcome::Skip("the ticket is gone".into()));
         };
         super::send_mail::link_to_the_ticket(&self.cause, &ticket);
-        let people = concerned(&mut tx, &self.cause, &ticket, cx.worker.process.config.oncall_email.as_deref()).await?;
+        let people =
+            concerned(&mut tx, &self.cause, &ticket, cx.worker.process.config.oncall_email.as_deref())
+                .await?;
         if people.is_empty() {
             tx.rollback().await?;
             metrics::counter!("dogwatch_notifications_suppressed_total", "reason" => "nobody").increment(1);
-            return Ok(Outcome::Skip("nobody to tell: no assignee, reporter or ONCALL_EMAIL has an address in use".into()));
+            return Ok(Outcome::Skip(
+                "nobody to tell: no assignee, reporter or ONCALL_EMAIL has an address in use".into(),
+            ));
         }
         let now = cx.now();
         let decided = notifications::decide(&mut tx, &self.cause, &people, now).await?;
-        let mail = |notification: &_| jobs::NewJob::of(&SendMail { notification: *notification }).priority(self.cause.priority());
+        let mail = |notification: &_| {
+            jobs::NewJob::of(&SendMail { notification: *notification }).priority(self.cause.priority())
+        };
         jobs::enqueue(&mut tx, decided.iter().map(mail).collect(), now).await?;
         cx.commit(tx, Ending::Done, None).await
     }
@@ -32,7 +38,12 @@ impl Run for Notify {
 
 /// The addresses of those concerned, each once: the assignee always, the reporter but for escalation steps, and
 /// whoever is on call of everything about a service level.
-async fn concerned(tx: &mut Tx, cause: &Cause, ticket: &Ticket, oncall: Option<&str>) -> Result<Vec<String>, JobError> {
+async fn concerned(
+    tx: &mut Tx,
+    cause: &Cause,
+    ticket: &Ticket,
+    oncall: Option<&str>,
+) -> Result<Vec<String>, JobError> {
     let (reporter, oncall) = match cause {
         Cause::Created { .. } | Cause::Resolved { .. } => (Some(ticket.reporter_id), None),
         Cause::Warning { .. } | Cause::Breached { .. } => (Some(ticket.reporter_id), oncall),

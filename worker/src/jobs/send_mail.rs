@@ -46,7 +46,9 @@ impl Run for SendMail {
                 record_sent(cx, &notification).await
             }
             Err(SendError::Refused(why)) => settle(cx, &notification, State::Failed, why).await,
-            Err(SendError::Failed(why)) if cx.is_last_attempt() => settle(cx, &notification, State::Failed, why).await,
+            Err(SendError::Failed(why)) if cx.is_last_attempt() => {
+                settle(cx, &notification, State::Failed, why).await
+            }
             Err(SendError::Failed(why)) => Err(JobError::Retry(why)),
         }
     }
@@ -84,7 +86,12 @@ async fn record_sent(cx: &Context, notification: &Notification) -> Result<Outcom
 }
 
 /// Puts the notification and the job on record as one.
-async fn settle(cx: &Context, notification: &Notification, state: State, why: String) -> Result<Outcome, JobError> {
+async fn settle(
+    cx: &Context,
+    notification: &Notification,
+    state: State,
+    why: String,
+) -> Result<Outcome, JobError> {
     let why = (!why.is_empty()).then_some(why);
     let ending = match state {
         State::Failed => Ending::Dead,
@@ -97,7 +104,8 @@ async fn settle(cx: &Context, notification: &Notification, state: State, why: St
             tracing::error!(notification.id = %notification.id, why, "gave up mailing; see `dogwatch jobs list --dead`");
         }
         State::Suppressed => {
-            metrics::counter!("dogwatch_notifications_suppressed_total", "reason" => "superseded").increment(1);
+            metrics::counter!("dogwatch_notifications_suppressed_total", "reason" => "superseded")
+                .increment(1);
             tracing::info!(notification.id = %notification.id, why, "did not mail");
         }
         State::Pending | State::Sent => {}
@@ -108,13 +116,19 @@ async fn settle(cx: &Context, notification: &Notification, state: State, why: St
 }
 
 /// Reads the present state and tells what the mail is about, or why it should not be sent any more.
-async fn still_applies(cx: &Context, cause: &Cause, ticket: &Ticket) -> Result<Result<Subject, &'static str>, JobError> {
+async fn still_applies(
+    cx: &Context,
+    cause: &Cause,
+    ticket: &Ticket,
+) -> Result<Result<Subject, &'static str>, JobError> {
     Ok(match cause {
         Cause::Created { .. } => Ok(Subject::Created(clocks::of_ticket(cx.db(), ticket.id).await?)),
         Cause::Resolved { .. } if ticket.resolved_at.is_none() => Err("the ticket was reopened"),
         Cause::Resolved { .. } => Ok(Subject::Resolved),
         Cause::Warning { clock, revision, fraction, .. } => {
-            let Some(stored) = clocks::get(cx.db(), *clock).await? else { return Ok(Err("the clock is gone")) };
+            let Some(stored) = clocks::get(cx.db(), *clock).await? else {
+                return Ok(Err("the clock is gone"));
+            };
             let recorded = stored.clock.warn_at.get(..stored.clock.warned).unwrap_or_default();
             match &stored.clock {
                 c if c.breached_at.is_some() => Err("superseded by the breach"),
@@ -134,7 +148,9 @@ async fn still_applies(cx: &Context, cause: &Cause, ticket: &Ticket) -> Result<R
             };
             match (escalation.stop_reason, clocks::get(cx.db(), escalation.clock_id).await?) {
                 (Some(reason), _) => Err(match reason {
-                    shared::domain::escalation::StopReason::Acknowledged => "somebody acknowledged the ticket",
+                    shared::domain::escalation::StopReason::Acknowledged => {
+                        "somebody acknowledged the ticket"
+                    }
                     shared::domain::escalation::StopReason::Paused => "the clock is paused",
                     shared::domain::escalation::StopReason::Resolved => "the ticket was resolved",
                 }),

@@ -51,7 +51,12 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 impl Letter {
-    pub(crate) fn write(notification: &Notification, ticket: &Ticket, subject: &Subject, public_url: &str) -> Self {
+    pub(crate) fn write(
+        notification: &Notification,
+        ticket: &Ticket,
+        subject: &Subject,
+        public_url: &str,
+    ) -> Self {
         let key = ticket.key();
         let (headline, mut facts) = story(ticket, subject);
         facts.push(fact("Priority", ticket.priority.to_string()));
@@ -96,16 +101,22 @@ fn story(ticket: &Ticket, subject: &Subject) -> (String, Vec<Value>) {
             };
             ("A ticket was opened.".into(), clocks.iter().map(due).collect())
         }
-        Subject::Resolved => {
-            ("The ticket was resolved.".into(), vec![fact("Resolved", ticket.resolved_at.map(utc).unwrap_or_default())])
-        }
+        Subject::Resolved => (
+            "The ticket was resolved.".into(),
+            vec![fact("Resolved", ticket.resolved_at.map(utc).unwrap_or_default())],
+        ),
         Subject::Warning(stored, fraction) => (
             format!("{} % of the time for {} is used up.", fraction.whole_percent(), name(stored.metric)),
             due(stored),
         ),
-        Subject::Breached(stored) => (format!("The target for {} was missed.", name(stored.metric)), breach(stored)),
+        Subject::Breached(stored) => {
+            (format!("The target for {} was missed.", name(stored.metric)), breach(stored))
+        }
         Subject::Escalation(stored, step) => (
-            format!("The target for {} was missed and nobody has acknowledged it (call {step}).", name(stored.metric)),
+            format!(
+                "The target for {} was missed and nobody has acknowledged it (call {step}).",
+                name(stored.metric)
+            ),
             breach(stored),
         ),
     }
@@ -141,7 +152,8 @@ fn utc(at: Timestamp) -> String {
 fn span(span: TimeDelta) -> String {
     let seconds = span.num_seconds();
     let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let shown: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    let shown: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
     if shown.is_empty() { format!("{} ms", span.num_milliseconds()) } else { shown.join(" ") }
 }
 

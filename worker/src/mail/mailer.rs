@@ -39,7 +39,10 @@ pub(crate) enum SendError {
 
 impl Mailer {
     pub(crate) fn new(config: &Config) -> Result<Self, StartError> {
-        let from = config.mail_from.parse().map_err(|_| "MAIL_FROM must be like `Dogwatch <dogwatch@example.org>`")?;
+        let from = config
+            .mail_from
+            .parse()
+            .map_err(|_| "MAIL_FROM must be like `Dogwatch <dogwatch@example.org>`")?;
         let outlet = match &config.smtp_url {
             Some(url) => Outlet::Smtp(Box::new(
                 AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose())
@@ -58,12 +61,15 @@ impl Mailer {
         let message = self.message(letter).map_err(|error| SendError::Refused(error.to_string()))?;
         match &self.outlet {
             Outlet::Smtp(smtp) => smtp.send(message).await.map(drop).map_err(|error| {
-                let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), |s| format!("{error}: {s}"));
+                let text = std::error::Error::source(&error)
+                    .map_or_else(|| error.to_string(), |s| format!("{error}: {s}"));
                 if error.is_permanent() { SendError::Refused(text) } else { SendError::Failed(text) }
             }),
             Outlet::Folder(folder) => {
                 let name = format!("{}-{}-{}.eml", letter.ticket_key, letter.event, letter.id);
-                put(folder, &name, &message.formatted()).await.map_err(|error| SendError::Failed(error.to_string()))
+                put(folder, &name, &message.formatted())
+                    .await
+                    .map_err(|error| SendError::Failed(error.to_string()))
             }
         }
     }
@@ -84,7 +90,9 @@ impl Mailer {
             ("X-Dogwatch-Ticket", &letter.ticket_key),
             ("Auto-Submitted", "auto-generated"),
         ] {
-            message.headers_mut().insert_raw(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.into()));
+            message
+                .headers_mut()
+                .insert_raw(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.into()));
         }
         Ok(message)
     }

@@ -62,7 +62,8 @@ fn stored(ticket: &Ticket, metric: Metric, breached: bool) -> Stored {
 #[test]
 fn a_ticket_that_was_opened_shows_when_it_is_due() {
     let ticket = ticket("Checkout answers 500");
-    let clocks = vec![stored(&ticket, Metric::FirstResponse, false), stored(&ticket, Metric::Resolution, false)];
+    let clocks =
+        vec![stored(&ticket, Metric::FirstResponse, false), stored(&ticket, Metric::Resolution, false)];
     let letter = letter(&ticket, &Subject::Created(clocks));
     assert_eq!(letter.subject, "[INC-1042] Checkout answers 500");
     insta::assert_snapshot!(letter.text, @r"
