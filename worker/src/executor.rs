@@ -117,18 +117,10 @@ impl Executor {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
-            let mut wanted = Vec::new();
-            let mut overdue = [false; 3];
-            for (lane, priority) in lanes.iter_mut().zip(Priority::ALL) {
-                while wanted.len() < BATCH
-                    && !lane.is_empty()
-                    && let Some(slot) = self.free_slot(*priority)
-                    && let Ok(id) = lane.try_recv()
-                {
-                    wanted.push((id, slot));
-                }
-            }
-            if wanted.is_empty() {
+            // Also while messages keep coming: what nobody dispatched may be more urgent.
+            let mut overdue = [poll.tick().now_or_never().is_some(); 3];
+            let mut wanted = if overdue[0] { Vec::new() } else { self.wanted(&mut lanes) };
+            if wanted.is_empty() && !overdue[0] {
                 let [high, normal, low] = &mut lanes;
                 let free = self
                     .lanes
@@ -161,6 +153,21 @@ impl Executor {
             }
             self.worker.process.health.report("claim", claimed);
         }
+    }
+
+    /// Takes what was dispatched, high priority first, as far as slots are free.
+    fn wanted(&self, lanes: &mut Lanes) -> Vec<(JobId, Slot)> {
+        let mut wanted = Vec::new();
+        for (lane, priority) in lanes.iter_mut().zip(Priority::ALL) {
+            while wanted.len() < BATCH
+                && !lane.is_empty()
+                && let Some(slot) = self.free_slot(*priority)
+                && let Ok(id) = lane.try_recv()
+            {
+                wanted.push((id, slot));
+            }
+        }
+        wanted
     }
 
     fn free_slot(&self, priority: Priority) -> Option<Slot> {

@@ -23,14 +23,12 @@ enum Act {
     Fail,
     FailThenSucceed,
     Panic,
-    Hang,
     Snooze,
 }
 
 impl Job for Act {
     const KIND: &'static str = "act";
     const MAX_ATTEMPTS: i64 = 3;
-    const TIMEOUT: Duration = Duration::from_millis(200);
 }
 
 impl Run for Act {
@@ -41,10 +39,24 @@ impl Run for Act {
             Self::Skip => Ok(Outcome::Skip("nothing to do".into())),
             Self::Fail | Self::FailThenSucceed => Err(JobError::Retry("no luck".into())),
             Self::Panic => panic!("out of cheese"),
-            Self::Hang => std::future::pending().await,
             Self::Snooze if cx.is_last_attempt() => Err(JobError::Dead("a snooze used up an attempt".into())),
             Self::Snooze => Err(JobError::Snooze(TimeDelta::minutes(1))),
         }
+    }
+}
+
+/// Never ends by itself.
+#[derive(Serialize, Deserialize)]
+struct Hang {}
+
+impl Job for Hang {
+    const KIND: &'static str = "hang";
+    const TIMEOUT: Duration = Duration::from_millis(200);
+}
+
+impl Run for Hang {
+    async fn run(&self, _: &Context) -> Result<Outcome, JobError> {
+        std::future::pending().await
     }
 }
 
@@ -148,8 +160,8 @@ async fn a_panic_costs_an_attempt_and_nothing_else(t: Testbed) {
 }
 
 async fn a_job_that_hangs_is_cut_off(t: Testbed) {
-    let worker = Running::start(&t, Registry::default().with::<Act>(), &[]);
-    let id = worker.enqueue(&t, jobs::NewJob::of(&Act::Hang)).await;
+    let worker = Running::start(&t, Registry::default().with::<Hang>(), &[]);
+    let id = worker.enqueue(&t, jobs::NewJob::of(&Hang {})).await;
     let waiting = put_back(&t, id).await;
     assert!(waiting.last_error.is_some_and(|error| error.starts_with("it took longer than")));
     worker.stop().await;

@@ -43,11 +43,11 @@ async fn a_bad_setting_stops_a_program_and_is_named() {
         ("REDIS_URL", "redis://127.0.0.1:1".into()),
         ("JWT_SECRET", "not a secret, but as long as one has to be".into()),
     ]);
-    for (variable, value) in bad {
+    // All read their settings by the same code: one server for each variable, in turns, and the embedded one.
+    for ((variable, value), server) in bad.into_iter().zip(SERVERS.iter().cycle()) {
         let mut settings = good.clone();
         settings.insert(variable, value.into());
-        let programs = SERVERS.map(|server| (server, None)).into_iter().chain([("dogwatch", Some("serve"))]);
-        for (program, argument) in programs {
+        for (program, argument) in [(*server, None), ("dogwatch", Some("serve"))] {
             let refused = run(program, argument.as_slice(), &settings, folder.path()).await;
             let error = String::from_utf8_lossy(&refused.stderr);
             assert_eq!(refused.status.code(), Some(1), "{program}, {variable}: {error}");

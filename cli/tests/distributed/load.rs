@@ -65,15 +65,6 @@ async fn watch(mut redis: MultiplexedConnection, most: Arc<AtomicUsize>) {
     let mut looks = tokio::time::interval(Duration::from_millis(20));
     loop {
         looks.tick().await;
-        let mut all = Vec::new();
-        for priority in Priority::ALL {
-            let p = priority.as_str();
-            let mut pipe = redis::pipe();
-            pipe.zcard(format!("{{dogwatch}}:{p}:scheduled")).llen(format!("{{dogwatch}}:{p}:active"));
-            let v: (usize, usize) = pipe.query_async(&mut redis).await.unwrap();
-            all.push(v);
-        }
-        println!("WATCH {} {all:?}", shared::time::wall().format("%H:%M:%S%.3f"));
         for priority in Priority::ALL {
             most.fetch_max(backlog(&mut redis, priority.as_str()).await, Ordering::Relaxed);
         }

@@ -1,10 +1,12 @@
 //! Dispatch through Redis, by apalis-redis. What it does not do well is kept away from it: it neither retries nor
 //! schedules nor times out here, its handler always succeeds, and its backlog is bounded (see `MAX_BACKLOG`).
 
+use std::task::Poll;
 use std::time::Duration;
 
 use apalis::prelude::{BackendExt, BoxDynError, Data, Monitor, TaskSink, WorkerBuilder};
 use apalis_redis::{Config, RedisStorage};
+use futures::Stream;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +92,7 @@ impl Redis {
             let inbox = inbox.clone();
             monitor = monitor.register(move |restarts| {
                 WorkerBuilder::new(format!("{boot}-{priority}-{restarts}"))
-                    .backend(storage.clone().poll_with_interval(POLL))
+                    .backend(storage.clone().poll_with_stream(wakes()))
                     .data((inbox.clone(), *priority))
                     .build(accept)
             });
@@ -136,6 +138,18 @@ impl Redis {
         }
         Ok(deleted)
     }
+}
+
+/// Wakes a worker again and again. apalis has an interval of its own, which is lost when a fetch outlasts it: the
+/// worker then sleeps until its next heartbeat, however much waits.
+fn wakes() -> impl Stream<Item = ()> + Unpin + Send {
+    let mut ticks = tokio::time::interval(POLL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    futures::stream::poll_fn(move |cx| {
+        // Until it is pending: only then will it wake us.
+        while ticks.poll_tick(cx).is_ready() {}
+        Poll::Pending
+    })
 }
 
 async fn accept(dispatch: Dispatch, to: Data<(Inbox, Priority)>) -> Result<(), BoxDynError> {
