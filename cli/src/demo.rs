@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ const STEP: i64 = 3;
 
 /// Runs the demo, and keeps serving until Ctrl-C or `exit_after`.
 pub(crate) async fn run(data: PathBuf, exit_after: Option<Duration>) -> anyhow::Result<ExitCode> {
-    let config = demo_config(data)?;
+    let config = demo_config(&data)?;
     let telemetry = telemetry::init(&config).map_err(|error| anyhow::anyhow!(error))?;
     let process = Process::connect(config).await.map_err(|error| anyhow::anyhow!(error))?;
     let ops = tokio::net::TcpListener::bind(process.config.ops_addr).await?;
@@ -66,9 +66,9 @@ pub(crate) async fn run(data: PathBuf, exit_after: Option<Duration>) -> anyhow::
 }
 
 /// The settings of the environment, with targets of seconds and a fresh database of its own.
-fn demo_config(data: PathBuf) -> anyhow::Result<Config> {
+fn demo_config(data: &Path) -> anyhow::Result<Config> {
     let chosen = std::env::var_os("DATABASE_URL").is_some();
-    let mut config = Config::from_env(Kind::AllInOne(data.clone()))?;
+    let mut config = Config::from_env(Kind::AllInOne(data.to_owned()))?;
     serve::keep_secret(&mut config)?;
     if !chosen {
         let file = data.join("demo.db");

@@ -57,8 +57,11 @@ enum Command {
     Jobs(jobs::Command),
     /// Check settings, database, dispatch and mail; with --url, whether a running process is ready
     Doctor {
-        /// Ops address of a running process, like http://127.0.0.1:9464
-        #[arg(long, value_name = "URL")]
+        #[arg(
+            long,
+            value_name = "URL",
+            help = "Ops address of a running process, like http://127.0.0.1:9464"
+        )]
         url: Option<String>,
     },
 }

@@ -23,8 +23,10 @@ pub(crate) enum Command {
         /// Name for people to read
         #[arg(long)]
         name: String,
-        /// What they are to the service desk: end_user, devops_engineer, senior_engineer, team_lead, manager, admin
-        #[arg(long)]
+        #[arg(
+            long,
+            help = "end_user, devops_engineer, senior_engineer, team_lead, manager or admin; all but the first are staff"
+        )]
         role: Role,
         /// At least 8 characters; made and printed once when not given
         #[arg(long)]

@@ -8,13 +8,13 @@ use shared::store;
 use crate::of_store;
 
 /// At most as many clocks or escalations to a transaction.
-const BATCH: i64 = 1_000;
+const BATCH: u32 = 1_000;
 
 /// Sweeps until nothing is due any more.
 pub(crate) async fn all(process: Process) -> store::Result<()> {
     let started = Instant::now();
-    while clocks(&process).await? == BATCH.unsigned_abs() as usize {}
-    while steps(&process).await? == BATCH.unsigned_abs() as usize {}
+    while clocks(&process).await? == BATCH as usize {}
+    while steps(&process).await? == BATCH as usize {}
     metrics::counter!("dogwatch_sweeps_total").increment(1);
     metrics::histogram!("dogwatch_sweep_duration_seconds").record(started.elapsed().as_secs_f64());
     Ok(())
@@ -22,7 +22,7 @@ pub(crate) async fn all(process: Process) -> store::Result<()> {
 
 async fn clocks(process: &Process) -> store::Result<usize> {
     let mut tx = process.db.begin().await?;
-    let swept = process.desk.sweep(&mut tx, BATCH).await.map_err(of_store)?;
+    let swept = process.desk.sweep(&mut tx, BATCH.into()).await.map_err(of_store)?;
     process.queue.push(tx.commit().await?);
     metrics::counter!("dogwatch_sweep_clocks_total").increment(swept.clocks as u64);
     metrics::counter!("dogwatch_sla_warnings_total").increment(swept.warnings as u64);
@@ -43,7 +43,7 @@ async fn clocks(process: &Process) -> store::Result<usize> {
 
 async fn steps(process: &Process) -> store::Result<usize> {
     let mut tx = process.db.begin().await?;
-    let steps = process.desk.escalate(&mut tx, BATCH).await.map_err(of_store)?;
+    let steps = process.desk.escalate(&mut tx, BATCH.into()).await.map_err(of_store)?;
     process.queue.push(tx.commit().await?);
     metrics::counter!("dogwatch_escalation_steps_total").increment(steps as u64);
     if steps > 0 {

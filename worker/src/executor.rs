@@ -318,7 +318,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 fn log(job: &Leased, result: &Result<Outcome, JobError>) {
     match result {
         Ok(Outcome::Skip(reason)) => {
-            tracing::info!(job.id = %job.id, job.kind, reason, "job had nothing to do")
+            tracing::info!(job.id = %job.id, job.kind, reason, "job had nothing to do");
         }
         Ok(_) => tracing::debug!(job.id = %job.id, job.kind, "job done"),
         Err(error) => {

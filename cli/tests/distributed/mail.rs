@@ -73,6 +73,6 @@ async fn a_refused_mail_is_a_dead_letter_until_the_operator_retries_it() {
 
 /// What became of telling Erik.
 async fn told(system: &System, ticket: &Ticket) -> notifications::Notification {
-    let decided = notifications::of_ticket(&system.db, ticket.id).await.unwrap();
+    let decided = notifications::of_ticket(&system.db, ticket.id).await.expect("notifications");
     decided.into_iter().find(|decided| decided.recipient == ERIK).expect("he should be told")
 }

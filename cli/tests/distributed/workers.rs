@@ -34,10 +34,10 @@ async fn a_mail_whose_worker_is_killed_is_sent_once_by_another() {
 
 /// Finds the worker that sends the most mails, and its jobs.
 async fn busiest(system: &System) -> (String, Vec<shared::ids::JobId>) {
-    let mut running = jobs::list(&system.db, 100).await.unwrap();
+    let mut running = jobs::list(&system.db, 100).await.expect("jobs");
     running.retain(|job| job.kind == SendMail::KIND && job.state == "running");
     assert_eq!(running.len(), 3);
-    let mut workers = workers::list(&system.db).await.unwrap();
+    let mut workers = workers::list(&system.db).await.expect("workers");
     let of = |worker: &workers::Worker| {
         let its = running.iter().filter(|job| job.worker_id == Some(worker.id));
         its.map(|job| job.id).collect::<Vec<_>>()
