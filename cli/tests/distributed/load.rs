@@ -38,6 +38,7 @@ async fn twenty_thousand_jobs_drain_and_a_breach_overtakes_them() {
     eventually("the queue fills up", IN_TIME, full).await;
     system.start_another("worker").await;
     system.start_another("worker").await;
+    let began = shared::time::wall();
     let drained =
         eventually("all jobs have ended", Duration::from_secs(90), async || done(&system).await).await;
     watching.abort();
@@ -47,7 +48,7 @@ async fn twenty_thousand_jobs_drain_and_a_breach_overtakes_them() {
 
     let breach = system.breach(&ticket).await;
     let mails = system.mailed(&ticket, "sla.breached", 3, IN_TIME).await;
-    let took = mails.iter().map(|mail| mail.at - breach.detected_at).max().unwrap();
+    let took = mails.iter().map(|mail| mail.at - breach.detected_at.max(began)).max().unwrap();
     // Not the way of a job that nobody dispatched, which takes three seconds to be noticed.
     assert!(took < TimeDelta::seconds(3), "{took}");
     system.reckon(&ticket, &[("ticket.created", &[ERIK, RITA]), ("sla.breached", &EVERYBODY)]).await;
