@@ -56,6 +56,7 @@ pub(crate) async fn run(data: PathBuf, exit_after: Option<Duration>) -> anyhow::
     process.stop.cancel();
     serving.await??;
     told?;
+    process.db.close().await;
     telemetry.shutdown();
     if story.breach_mailed {
         println!("\nA breach mail was delivered: look into {}.", process.config.mail_dir.display());

@@ -17,12 +17,13 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
             "nobody can sign in yet: run `dogwatch user add --email you@example.org --name You --role admin`"
         );
     }
-    let outcome = all(process).await;
+    let outcome = all(process.clone()).await;
+    process.db.close().await;
     telemetry.shutdown();
     outcome
 }
 
-/// Runs the three parts side by side. When one ends, so do the others.
+/// Runs the three parts side by side. When one ends, so do the others; the database stays open for the caller.
 pub(crate) async fn all(process: Process) -> anyhow::Result<()> {
     // However a part ends, its guard tells the others to stop.
     let (api, worker) = (process.clone(), process.clone());
@@ -30,7 +31,6 @@ pub(crate) async fn all(process: Process) -> anyhow::Result<()> {
     let api = async move { (dogwatch_api::run(api).await, drop(api_guard)).0 };
     let worker = async move { (dogwatch_worker::run(worker).await, drop(worker_guard)).0 };
     let (api, worker, ()) = tokio::join!(api, worker, dogwatch_scheduler::run(process.clone()));
-    process.db.close().await;
     api.and(worker).map_err(|error| anyhow::anyhow!(error))
 }
 
