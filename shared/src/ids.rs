@@ -56,6 +56,10 @@ ids! {
     ClaimToken
     /// One HTTP request.
     RequestId
+    /// A calendar, policy, schedule or team, through all its versions.
+    DefinitionId
+    /// One version of a definition; what it says never changes.
+    VersionId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

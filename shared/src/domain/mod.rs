@@ -23,6 +23,23 @@ pub fn is_mail_address(text: &str) -> bool {
         })
 }
 
+/// Something wrong with a definition, in words for whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, such as `weekly.mon[1]` or `steps[0].targets`.
+    pub field: String,
+    /// What is wrong and what would be right, as one sentence.
+    pub message: String,
+}
+
+impl Problem {
+    /// Says what is wrong where.
+    #[must_use]
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
 /// The built-in policies that apply to every ticket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
