@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::Metric;
+use super::{Calendar, Metric};
 use crate::domain::ticket::Priority;
 
 /// A share of a target, in parts per million so that thresholds are exact.
@@ -33,6 +33,17 @@ impl Fraction {
     pub const fn whole_percent(self) -> u32 {
         self.0 / 10_000
     }
+}
+
+/// What one clock is measured against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How much open time it may take.
+    pub target: TimeDelta,
+    /// Shares of the target at which to warn, ascending.
+    pub warn_at: Vec<Fraction>,
+    /// When time counts.
+    pub calendar: Calendar,
 }
 
 /// Targets of one priority, in open time.
