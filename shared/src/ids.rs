@@ -60,6 +60,8 @@ ids! {
     DefinitionId
     /// One version of a definition; what it says never changes.
     VersionId
+    /// One exception to an on-call schedule.
+    OverrideId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

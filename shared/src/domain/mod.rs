@@ -3,6 +3,7 @@
 pub mod cause;
 pub mod escalation;
 pub mod job;
+pub mod oncall;
 pub mod role;
 pub mod sla;
 pub mod span;
