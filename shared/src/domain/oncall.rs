@@ -4,12 +4,13 @@
 
 mod rota;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use chrono::{Datelike, NaiveDate, NaiveTime};
+use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
+use super::sla::calendar::{DAY_US, read_week, time_of_day};
 use crate::ids::{OverrideId, UserId};
 use crate::time::Timestamp;
 
@@ -22,8 +23,6 @@ const MOST_OVERRIDES: usize = 1_000;
 /// An on-call schedule as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
-    /// Name; unique among the schedules.
-    pub name: String,
     /// IANA name of the zone whose wall clocks hand-offs and hours are read on.
     pub tz: String,
     /// The rotations. Of those that have somebody at an instant the last counts.
@@ -42,10 +41,13 @@ pub struct Layer {
     pub users: Vec<UserId>,
     /// The local date of the first hand-off. Before that the layer has nobody.
     pub start: NaiveDate,
-    /// The local wall time of hand-offs, `HH:MM`.
+    /// The local wall time of hand-offs, such as `09:00`.
     pub handoff: String,
     /// How long a turn takes.
     pub turn: Turn,
+    /// When the layer has anybody, by weekday as in a calendar; always when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// How long a turn takes.
@@ -123,7 +125,7 @@ impl Layer {
         if !(1970..2200).contains(&self.start.year()) {
             problems.push(Problem::new("start", "Must be a date from 1970 to 2199, like 2026-01-05."));
         }
-        if wall_time(&self.handoff).is_none() {
+        if handoff_us(&self.handoff).is_none() {
             problems.push(Problem::new("handoff", "Must be a time of day like 09:00."));
         }
         let (length, most) = match self.turn {
@@ -134,13 +136,15 @@ impl Layer {
         if !(1..=most).contains(&length) {
             problems.push(Problem::new("turn", format!("Must be 1 to {most}.")));
         }
+        let hours = self.hours.as_ref().map(|hours| read_week("hours", hours));
+        problems.extend(hours.and_then(Result::err).unwrap_or_default());
         problems
     }
 }
 
-/// Reads a time of day, `HH:MM`.
-fn wall_time(text: &str) -> Option<NaiveTime> {
-    NaiveTime::parse_from_str(text, "%H:%M").ok().filter(|_| text.len() == 5)
+/// Microseconds since local midnight of a hand-off; midnight itself is the beginning of a day, not its end.
+fn handoff_us(text: &str) -> Option<i64> {
+    time_of_day(text).filter(|us| *us < DAY_US)
 }
 
 #[cfg(test)]
@@ -151,12 +155,19 @@ mod tests {
 
     fn layer(name: &str) -> Layer {
         let (start, handoff) = (NaiveDate::from_ymd_opt(2026, 1, 5).unwrap(), "09:00".into());
-        Layer { name: name.into(), users: vec![UserId::new()], start, handoff, turn: Turn::Weekly }
+        Layer {
+            name: name.into(),
+            users: vec![UserId::new()],
+            start,
+            handoff,
+            turn: Turn::Weekly,
+            hours: None,
+        }
     }
 
     fn schedule() -> Definition {
-        let (name, tz, layers) = ("Web".into(), "Europe/Berlin".into(), vec![layer("first")]);
-        Definition { name, tz, layers, overrides: Vec::new() }
+        let (tz, layers) = ("Europe/Berlin".into(), vec![layer("first")]);
+        Definition { tz, layers, overrides: Vec::new() }
     }
 
     fn fields(definition: &Definition) -> Vec<String> {
@@ -178,7 +189,6 @@ mod tests {
         ] {
             schedule.layers[0].turn = turn;
             let expected = serde_json::json!({
-                "name": "Web",
                 "tz": "Europe/Berlin",
                 "layers": [
                     { "name": "first", "users": [user], "start": "2026-01-05", "handoff": "09:00", "turn": json },
@@ -202,6 +212,8 @@ mod tests {
         bad.layers[1].start = NaiveDate::from_ymd_opt(1969, 12, 31).unwrap();
         bad.layers[1].handoff = "24:00".into();
         bad.layers[1].turn = Turn::Days(0);
+        let windows = ["17:00-09:00", "09:00-12:00", "11:00-13:00"].map(String::from).to_vec();
+        bad.layers[1].hours = Some([("mon".into(), windows), ("noday".into(), Vec::new())].into());
         let at = DateTime::UNIX_EPOCH;
         let exception = Override { id: OverrideId::new(), user: UserId::new(), from: at, to: at };
         bad.overrides = vec![exception, exception];
@@ -214,6 +226,9 @@ mod tests {
                 "layers[1].start",
                 "layers[1].handoff",
                 "layers[1].turn",
+                "layers[1].hours.mon[0]",
+                "layers[1].hours.mon[2]",
+                "layers[1].hours.noday",
                 "overrides[0].to",
                 "overrides[1].id",
                 "overrides[1].to",
@@ -233,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_hand_off_is_a_time_of_day() {
-        for handoff in ["", "9:00", "09:0", "24:00", "09:60", "09:00:00", "+9:00", "09.00", "noon"] {
+        for handoff in ["", "9:00", "09:0", "24:00", "09:60", "+9:00", "09.00", "noon"] {
             let mut bad = schedule();
             bad.layers[0].handoff = handoff.into();
             assert_eq!(fields(&bad), ["layers[0].handoff"], "{handoff}");

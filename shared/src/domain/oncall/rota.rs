@@ -1,15 +1,25 @@
 //! Who is on call at an instant, and when that changes.
+//!
+//! Computed in microseconds since the epoch, UTC or local, within spans of time in which a zone keeps its offset: there
+//! local time is UTC plus a constant, and nothing is skipped or repeated.
 
 use std::collections::BTreeSet;
 
-use chrono::{MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone};
-use chrono_tz::{GapInfo, Tz};
+use chrono::{DateTime, NaiveDate};
+use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::{Definition, Layer, Override, Turn, wall_time};
+use super::{Definition, Layer, Override, Turn, handoff_us};
 use crate::domain::Problem;
+use crate::domain::sla::calendar::zone::spans;
+use crate::domain::sla::calendar::{DAY_US, Week, read_week};
 use crate::ids::{OverrideId, UserId};
 use crate::time::Timestamp;
+
+const HOUR_US: i64 = 3_600_000_000;
+
+/// The Monday before the Unix epoch, in days since it.
+const MONDAY: i64 = -3;
 
 /// A schedule that has been found right, ready to be asked.
 #[derive(Clone, Debug)]
@@ -23,17 +33,17 @@ pub struct Rota {
 struct Rotation {
     name: String,
     users: Vec<UserId>,
-    start: NaiveDate,
-    handoff: NaiveTime,
     turns: Turns,
+    hours: Option<Week>,
 }
 
+/// Where turns begin.
 #[derive(Clone, Copy, Debug)]
 enum Turns {
-    /// As many local dates each.
-    Dates(i64),
-    /// So long each, from the first hand-off on.
-    Elapsed(Timestamp, TimeDelta),
+    /// At a local time of every so many local dates, from a first one on (days since the epoch).
+    Dates { first: i64, handoff: i64, dates: i64 },
+    /// Each so long after the one before.
+    Elapsed { first: i64, length: i64 },
 }
 
 /// Somebody on call, and why they are.
@@ -72,17 +82,12 @@ impl Rota {
     /// Everything that is wrong with the definition.
     pub fn new(definition: &Definition) -> Result<Self, Vec<Problem>> {
         let problems = definition.problems();
-        let zone = definition.tz.parse().ok();
-        let layers = zone.and_then(|zone| {
-            let rotation = |layer| Rotation::new(zone, layer);
-            definition.layers.iter().map(rotation).collect::<Option<Vec<_>>>()
-        });
-        match (zone, layers) {
-            (Some(zone), Some(layers)) if problems.is_empty() => {
-                Ok(Self { zone, layers, overrides: definition.overrides.clone() })
-            }
-            _ => Err(problems),
+        if !problems.is_empty() {
+            return Err(problems);
         }
+        let zone = definition.tz.parse().unwrap_or(Tz::UTC);
+        let layers = definition.layers.iter().filter_map(|layer| Rotation::new(zone, layer)).collect();
+        Ok(Self { zone, layers, overrides: definition.overrides.clone() })
     }
 
     /// Tells who is on call.
@@ -98,12 +103,12 @@ impl Rota {
         if let Some(exception) = self.overrides.iter().rev().find(covers) {
             return Some(OnCall { user: exception.user, because: Because::Override(exception.id) });
         }
-        let local = at.with_timezone(&self.zone).naive_local();
-        let holder = |layer| {
-            let Rotation { name, .. } = layer;
-            layer.holder(at, local).map(|user| OnCall { user, because: Because::Layer(name) })
-        };
-        self.layers.iter().rev().find_map(holder)
+        let at = at.timestamp_micros();
+        let local = at + spans(self.zone, at).next()?.offset;
+        self.layers.iter().rev().find_map(|layer| {
+            let user = layer.holder(at, local)?;
+            Some(OnCall { user, because: Because::Layer(&layer.name) })
+        })
     }
 
     /// Lists who is on call in `[from, to)`, one after the other and without holes; neighbours differ.
@@ -112,15 +117,14 @@ impl Rota {
         let mut shifts: Vec<Shift> = Vec::new();
         for at in self.changes(from, to) {
             let user = self.on_call(at);
-            match shifts.last_mut() {
-                Some(last) if last.user == user => {}
-                last => {
-                    if let Some(last) = last {
-                        last.to = at;
-                    }
-                    shifts.push(Shift { from: at, to, user });
-                }
+            let last = shifts.last_mut();
+            if last.as_ref().is_some_and(|last| last.user == user) {
+                continue;
             }
+            if let Some(last) = last {
+                last.to = at;
+            }
+            shifts.push(Shift { from: at, to, user });
         }
         shifts
     }
@@ -136,21 +140,23 @@ impl Rota {
     /// two of them nothing changes.
     fn changes(&self, from: Timestamp, to: Timestamp) -> BTreeSet<Timestamp> {
         let mut changes: BTreeSet<Timestamp> = self.overrides.iter().flat_map(|o| [o.from, o.to]).collect();
-        let local_date = |at: Timestamp| at.with_timezone(&self.zone).date_naive();
-        let (mut date, last) = (local_date(from), local_date(to));
-        while date <= last {
-            for layer in &self.layers {
-                for wall in layer.wall_times(date) {
-                    changes.extend(instants(self.zone, wall));
+        let (begin, end) = (from.timestamp_micros(), to.timestamp_micros());
+        let mut add = |us| changes.extend(DateTime::from_timestamp_micros(us));
+        for span in spans(self.zone, begin).take_while(|span| span.from < end) {
+            add(span.from);
+            let (first, last) = (span.from.max(begin) + span.offset, span.to.min(end) + span.offset);
+            for day in first.div_euclid(DAY_US)..=last.div_euclid(DAY_US) {
+                for wall in self.layers.iter().flat_map(|layer| layer.wall_times(day)) {
+                    let at = day * DAY_US + wall - span.offset;
+                    if (span.from..span.to).contains(&at) {
+                        add(at);
+                    }
                 }
             }
-            let Some(next) = date.succ_opt() else { break };
-            date = next;
         }
         for layer in &self.layers {
-            changes.extend(layer.elapsed_turns(from, to));
+            layer.elapsed_turns(begin, end).for_each(&mut add);
         }
-        changes.extend(clock_changes(self.zone, from, to));
         changes.insert(from);
         changes.retain(|at| (from..to).contains(at));
         changes
@@ -159,83 +165,65 @@ impl Rota {
 
 impl Rotation {
     fn new(zone: Tz, layer: &Layer) -> Option<Self> {
-        let (start, handoff) = (layer.start, wall_time(&layer.handoff)?);
+        let (handoff, first) = (handoff_us(&layer.handoff)?, (layer.start - NaiveDate::default()).num_days());
         let turns = match layer.turn {
-            Turn::Daily => Turns::Dates(1),
-            Turn::Weekly => Turns::Dates(7),
-            Turn::Days(days) => Turns::Dates(days),
-            Turn::Hours(hours) => {
-                let first = instants(zone, start.and_time(handoff)).into_iter().next()?;
-                Turns::Elapsed(first, TimeDelta::try_hours(hours)?)
-            }
+            Turn::Daily => Turns::Dates { first, handoff, dates: 1 },
+            Turn::Weekly => Turns::Dates { first, handoff, dates: 7 },
+            Turn::Days(dates) => Turns::Dates { first, handoff, dates },
+            Turn::Hours(hours) => Turns::Elapsed {
+                first: first_instant(zone, first * DAY_US + handoff)?,
+                length: hours * HOUR_US,
+            },
         };
-        Some(Self { name: layer.name.clone(), users: layer.users.clone(), start, handoff, turns })
+        let hours = layer.hours.as_ref().map(|hours| read_week("hours", hours)).transpose().ok()?;
+        Some(Self { name: layer.name.clone(), users: layer.users.clone(), turns, hours })
     }
 
-    /// Whose turn it is at an instant with this local time.
-    fn holder(&self, at: Timestamp, local: NaiveDateTime) -> Option<UserId> {
+    /// Whose turn it is at an instant, whose local time is given too.
+    fn holder(&self, at: i64, local: i64) -> Option<UserId> {
+        let (day, time) = (local.div_euclid(DAY_US), local.rem_euclid(DAY_US));
+        if self.hours.as_ref().is_some_and(|hours| !hours.is_open(weekday(day), time)) {
+            return None;
+        }
         let turn = match self.turns {
-            // By the wall clock alone: where it shows a time twice, or not at all, this still says one thing.
-            Turns::Dates(dates) => {
-                let before_handoff = i64::from(local.time() < self.handoff);
-                ((local.date() - self.start).num_days() - before_handoff).div_euclid(dates)
+            // By the wall clock alone: where it shows a time twice, or never, this still says one thing.
+            Turns::Dates { first, handoff, dates } => {
+                (day - first - i64::from(time < handoff)).div_euclid(dates)
             }
-            Turns::Elapsed(first, length) => (at - first).num_seconds().div_euclid(length.num_seconds()),
+            Turns::Elapsed { first, length } => (at - first).div_euclid(length),
         };
+        // Before the first hand-off turns are negative.
         let turn = usize::try_from(turn).ok()?;
         self.users.get(turn % self.users.len()).copied()
     }
 
-    /// The wall times of a date at which something may change.
-    fn wall_times(&self, date: NaiveDate) -> Vec<NaiveDateTime> {
-        match self.turns {
-            Turns::Dates(_) => vec![date.and_time(self.handoff)],
-            Turns::Elapsed(..) => Vec::new(),
-        }
-    }
-
-    /// The beginnings of turns by elapsed time that are not long before `from` and before `to`.
-    fn elapsed_turns(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
-        let (first, length) = match self.turns {
-            Turns::Elapsed(first, length) => (first, length),
-            Turns::Dates(_) => (to, TimeDelta::days(1)),
+    /// The local times of a day (since the epoch) at which something may change.
+    fn wall_times(&self, day: i64) -> impl Iterator<Item = i64> {
+        let handoff = match self.turns {
+            Turns::Dates { handoff, .. } => Some(handoff),
+            Turns::Elapsed { .. } => None,
         };
-        let passed = (from - first).num_seconds().div_euclid(length.num_seconds()).max(0);
-        let begin = first + TimeDelta::seconds(passed * length.num_seconds());
-        std::iter::successors(Some(begin), move |at| at.checked_add_signed(length))
-            .take_while(move |at| *at < to)
+        let windows = self.hours.as_ref().map_or(&[][..], |hours| hours.windows(weekday(day)));
+        windows.iter().flat_map(|(start, end)| [*start, *end]).chain(handoff)
+    }
+
+    /// The beginnings of turns that are so long, in `[from, to)` and perhaps one before.
+    fn elapsed_turns(&self, from: i64, to: i64) -> impl Iterator<Item = i64> {
+        let (first, length) = match self.turns {
+            Turns::Elapsed { first, length } => (first, length),
+            Turns::Dates { .. } => (to, DAY_US),
+        };
+        let passed = (from - first).div_euclid(length).max(0);
+        (0..).map(move |turn| first + (passed + turn) * length).take_while(move |at| *at < to)
     }
 }
 
-/// The instants at which the wall clocks of a zone show a time, earliest first; where they skip it, the instant at
-/// which they do.
-fn instants(zone: Tz, wall: NaiveDateTime) -> Vec<Timestamp> {
-    match zone.from_local_datetime(&wall) {
-        MappedLocalTime::Single(at) => vec![at.to_utc()],
-        MappedLocalTime::Ambiguous(first, second) => vec![first.to_utc(), second.to_utc()],
-        MappedLocalTime::None => {
-            let gap = GapInfo::new(&wall, &zone).and_then(|gap| gap.end);
-            gap.map(|end| end.to_utc()).into_iter().collect()
-        }
-    }
+fn weekday(day: i64) -> usize {
+    usize::try_from((day - MONDAY).rem_euclid(7)).unwrap_or_default()
 }
 
-/// The instants in `[from, to)` at which the wall clocks of a zone are changed. (No zone changes them twice in a day.)
-fn clock_changes(zone: Tz, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
-    let offset = |at: Timestamp| at.with_timezone(&zone).naive_local() - at.naive_utc();
-    let mut changes = Vec::new();
-    // Whole seconds, as clocks change at them.
-    let mut day = from - TimeDelta::nanoseconds(i64::from(from.timestamp_subsec_nanos()));
-    while day < to {
-        let (mut before, mut after) = (day, day + TimeDelta::days(1));
-        if offset(before) != offset(after) {
-            while (after - before).num_seconds() > 1 {
-                let middle = before + TimeDelta::seconds((after - before).num_seconds() / 2);
-                if offset(middle) == offset(before) { before = middle } else { after = middle }
-            }
-            changes.push(after);
-        }
-        day += TimeDelta::days(1);
-    }
-    changes
+/// The first instant at which wall clocks show a time, or where they skip it a later one.
+fn first_instant(zone: Tz, wall: i64) -> Option<i64> {
+    let reached = spans(zone, wall - 3 * DAY_US).map(|span| (span, span.from.max(wall - span.offset)));
+    reached.into_iter().find(|(span, at)| *at < span.to).map(|(_, at)| at)
 }
