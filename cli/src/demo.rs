@@ -79,8 +79,7 @@ fn demo_config(data: &Path) -> anyhow::Result<Config> {
         config.database_url = shared::config::Secret::new(format!("sqlite://{}", file.display()));
     }
     for (targets, (response, resolution)) in config.rules.sla.targets.iter_mut().zip(TARGETS) {
-        *targets =
-            Targets { response: TimeDelta::seconds(response), resolution: TimeDelta::seconds(resolution) };
+        *targets = Targets::of(TimeDelta::seconds(response), TimeDelta::seconds(resolution));
     }
     config.rules.escalation.step = TimeDelta::seconds(STEP);
     config.oncall_email.get_or_insert_with(|| "oncall@demo.example".into());

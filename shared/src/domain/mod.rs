@@ -5,6 +5,7 @@ pub mod escalation;
 pub mod job;
 pub mod oncall;
 pub mod role;
+pub mod rulebook;
 pub mod sla;
 pub mod span;
 pub mod ticket;

@@ -25,14 +25,6 @@ pub struct Stored {
     pub clock: Clock,
 }
 
-impl Stored {
-    /// The calendar it counts by.
-    #[must_use]
-    pub const fn calendar(&self) -> Calendar {
-        Calendar::AlwaysOpen
-    }
-}
-
 /// A clock after it took events, with those events.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -74,6 +66,7 @@ impl From<ClockRow> for Stored {
         let clock = Clock {
             target: TimeDelta::microseconds(row.target_us),
             warn_at: row.warn_at.0,
+            calendar: Calendar::AlwaysOpen,
             warned: usize::try_from(row.warned).unwrap_or_default(),
             started_at: row.started_at,
             credit: TimeDelta::microseconds(row.credit_us),
@@ -165,7 +158,6 @@ const INSERT_EVENTS: &str = "INSERT INTO sla_events (clock_id, seq, at, event, a
 /// The columns that events change, in the order of `INSERT` and `UPDATE`.
 fn changing(stored: &Stored) -> [Value; 19] {
     let Stored { clock, .. } = stored;
-    let calendar = stored.calendar();
     let us = |span: TimeDelta| Value::from(span.num_microseconds().unwrap_or(i64::MAX));
     [
         clock.state().into(),
@@ -180,13 +172,13 @@ fn changing(stored: &Stored) -> [Value; 19] {
         clock.cancelled.into(),
         clock.retargeted_at.into(),
         clock.revision.into(),
-        clock.due_at(&calendar).into(),
+        clock.due_at().into(),
         clock.breached_at.into(),
         clock.detected_at.into(),
         clock.waived_at.into(),
         clock.seq.into(),
         clock.last_at.into(),
-        clock.next_fire_at(&calendar).into(),
+        clock.next_fire_at().into(),
     ]
 }
 

@@ -15,7 +15,7 @@ use crate::domain::Rules;
 use crate::domain::cause::Cause;
 use crate::domain::escalation::StopReason;
 use crate::domain::job::Notify;
-use crate::domain::sla::{Calendar, Clock as SlaClock, Event, Hold, Metric, Mode};
+use crate::domain::sla::{Calendar, Clock as SlaClock, Command, Event, Hold, Metric, Mode, Plan};
 use crate::domain::ticket::{Category, Priority, REOPEN_WINDOW, Status, clock_events};
 use crate::ids::{ClockId, HistoryId, TicketId, UserId};
 use crate::time::{Clock, Timestamp};
@@ -151,7 +151,9 @@ impl Desk {
     fn start_clocks(&self, ticket: &Ticket, actor: &Actor, now: Timestamp) -> Vec<clocks::Change> {
         let start = |metric: &Metric| {
             let target = self.rules.sla.target(ticket.priority, *metric)?;
-            let (clock, started) = SlaClock::start(target, self.rules.sla.warn_at.clone(), now);
+            let plan =
+                Plan { target, warn_at: self.rules.sla.warn_at.clone(), calendar: Calendar::AlwaysOpen };
+            let (clock, started) = SlaClock::start(plan, now);
             let stored = clocks::Stored { id: ClockId::new(), ticket_id: ticket.id, metric: *metric, clock };
             Some(clocks::Change { stored, events: vec![started], actor: Some(actor.id) })
         };
@@ -179,9 +181,10 @@ impl Desk {
         self.store(tx, &before, ticket, actor, now).await
     }
 
-    fn retarget(&self, priority: Priority, metric: Metric) -> Option<Event> {
-        let target_us = self.rules.sla.target(priority, metric)?.num_microseconds()?;
-        Some(Event::Retargeted { target_us, mode: Mode::Retroactive })
+    fn retarget(&self, priority: Priority, metric: Metric) -> Option<Command> {
+        let target = self.rules.sla.target(priority, metric)?;
+        let plan = Plan { target, warn_at: self.rules.sla.warn_at.clone(), calendar: Calendar::AlwaysOpen };
+        Some(Command::Retarget(plan, Mode::Retroactive))
     }
 
     /// Moves a ticket to another status, with all that this does to its clocks, escalation and people.
@@ -215,7 +218,8 @@ impl Desk {
             _ => {}
         }
         let by_status = |stored: &clocks::Stored| {
-            let mut events = clock_events(stored.metric, from, to, actor.staff);
+            let events = clock_events(stored.metric, from, to, actor.staff);
+            let mut events: Vec<Command> = events.into_iter().map(Command::from).collect();
             if to == Status::Reopened {
                 // The priority may have changed while the clock was stopped.
                 events.extend(self.retarget(ticket.priority, stored.metric));
@@ -303,7 +307,7 @@ impl Desk {
             return Err(Error::Ended(stored.clock.state().as_str()));
         }
         let now = self.clock.now();
-        let events = stored.clock.take(event, now, &stored.calendar());
+        let events = stored.clock.take(event, now);
         let change = clocks::Change { stored: stored.clone(), events, actor: Some(actor.id) };
         self.settle(tx, &[change], now).await?;
         Ok(stored)
@@ -315,14 +319,12 @@ impl Desk {
         ticket: &Ticket,
         actor: &Actor,
         now: Timestamp,
-        events_for: impl Fn(&clocks::Stored) -> Vec<Event>,
+        events_for: impl Fn(&clocks::Stored) -> Vec<Command>,
     ) -> Result<()> {
         let mut changes = Vec::new();
         for mut stored in clocks::lock_of_ticket(tx, ticket.id).await? {
-            let calendar = stored.calendar();
             let wanted = events_for(&stored);
-            let events =
-                wanted.into_iter().flat_map(|event| stored.clock.take(event, now, &calendar)).collect();
+            let events = wanted.into_iter().flat_map(|event| stored.clock.take(event, now)).collect();
             changes.push(clocks::Change { stored, events, actor: Some(actor.id) });
         }
         self.settle(tx, &changes, now).await
@@ -398,8 +400,7 @@ impl Desk {
         let mut swept = Swept::default();
         let mut changes = Vec::new();
         for mut stored in clocks::claim_due(tx, now, limit).await? {
-            let calendar: Calendar = stored.calendar();
-            let events = stored.clock.fire(now, &calendar);
+            let events = stored.clock.fire(now);
             for recorded in &events {
                 match recorded.event {
                     Event::Warned { .. } => swept.warnings += 1,

@@ -96,7 +96,7 @@ fn story(ticket: &Ticket, subject: &Subject) -> (String, Vec<Value>) {
     match subject {
         Subject::Created(clocks) => {
             let due = |s: &Stored| {
-                let due = s.clock.due_at(&s.calendar()).map_or_else(|| "paused".into(), utc);
+                let due = s.clock.due_at().map_or_else(|| "paused".into(), utc);
                 fact(if s.metric == Metric::Resolution { "Resolution due" } else { "Response due" }, due)
             };
             ("A ticket was opened.".into(), clocks.iter().map(due).collect())
@@ -123,7 +123,7 @@ fn story(ticket: &Ticket, subject: &Subject) -> (String, Vec<Value>) {
 }
 
 fn due(stored: &Stored) -> Vec<Value> {
-    let due_at = stored.clock.due_at(&stored.calendar()).map(|at| fact("Due", utc(at)));
+    let due_at = stored.clock.due_at().map(|at| fact("Due", utc(at)));
     due_at.into_iter().chain([fact("Target", span(stored.clock.target))]).collect()
 }
 
