@@ -10,6 +10,7 @@ use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
+use super::definition::Reference;
 use super::sla::calendar::{DAY_US, read_week, time_of_day};
 use crate::ids::{OverrideId, UserId};
 use crate::time::Timestamp;
@@ -79,6 +80,16 @@ pub struct Override {
 }
 
 impl Definition {
+    /// Lists the people it refers to, with the fields that do.
+    pub fn references(&self) -> impl Iterator<Item = (String, Reference)> {
+        let layers = self.layers.iter().enumerate().flat_map(|(i, layer)| {
+            let users = layer.users.iter().enumerate();
+            users.map(move |(j, user)| (format!("layers[{i}].users[{j}]"), Reference::User(*user)))
+        });
+        let overrides = self.overrides.iter().enumerate();
+        layers.chain(overrides.map(|(i, o)| (format!("overrides[{i}].user"), Reference::User(o.user))))
+    }
+
     /// Lists everything that is wrong with it; none when [`Rota::new`] can use it.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
