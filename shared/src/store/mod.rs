@@ -2,6 +2,7 @@
 
 pub mod clocks;
 pub mod db;
+pub mod definitions;
 pub mod desk;
 pub mod escalations;
 pub mod idempotency;

@@ -70,6 +70,8 @@ into_value! {
     crate::ids::EscalationId => Uuid(|v: crate::ids::EscalationId| v.0),
     crate::ids::HistoryId => Uuid(|v: crate::ids::HistoryId| v.0),
     crate::ids::ClaimToken => Uuid(|v: crate::ids::ClaimToken| v.0),
+    crate::ids::DefinitionId => Uuid(|v: crate::ids::DefinitionId| v.0),
+    crate::ids::VersionId => Uuid(|v: crate::ids::VersionId| v.0),
 }
 
 macro_rules! text_into_value {
@@ -83,6 +85,7 @@ macro_rules! text_into_value {
 }
 
 text_into_value! {
+    crate::domain::definition::Kind,
     crate::domain::escalation::StopReason,
     crate::domain::job::Ending,
     crate::domain::job::Priority,
