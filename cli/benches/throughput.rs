@@ -228,8 +228,10 @@ async fn open(process: &Process, user: &User, tickets: usize) -> anyhow::Result<
         contact_name: None,
         contact_email: None,
         assignee_id: None,
+        team_id: None,
         labels: Vec::new(),
-        actor: Actor { id: user.id, staff: true, ip: None },
+        reporter_id: user.id,
+        actor: Actor { id: Some(user.id), staff: true, ip: None },
         traceparent: None,
     };
     for start in (0..tickets).step_by(500) {

@@ -125,7 +125,7 @@ impl Cast {
     }
 
     fn engineer(&self) -> Actor {
-        Actor { id: self.engineer.id, staff: true, ip: None }
+        Actor { id: Some(self.engineer.id), staff: true, ip: None }
     }
 }
 
@@ -162,8 +162,10 @@ impl Story {
             contact_name: None,
             contact_email: None,
             assignee_id: Some(cast.engineer.id),
+            team_id: None,
             labels: vec!["demo".into()],
-            actor: Actor { id: cast.reporter.id, staff: false, ip: None },
+            reporter_id: cast.reporter.id,
+            actor: Actor { id: Some(cast.reporter.id), staff: false, ip: None },
             traceparent: None,
         };
         let drafts = vec![

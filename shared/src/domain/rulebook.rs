@@ -56,6 +56,8 @@ pub struct Rulebook {
     pub policies: Vec<Arc<InForce>>,
     /// The calendars as they are now.
     pub calendars: HashMap<DefinitionId, Calendar>,
+    /// The versions of the escalation policies.
+    pub escalations: HashMap<DefinitionId, VersionId>,
 }
 
 impl Rulebook {
@@ -73,8 +75,8 @@ impl Rulebook {
             escalation: None,
             calls_at: Vec::new(),
         };
-        let (policies, calendars) = (Vec::new(), HashMap::new());
-        Self { revision: 0, built_in: Arc::new(built_in), policies, calendars }
+        let (policies, calendars, escalations) = (Vec::new(), HashMap::new(), HashMap::new());
+        Self { revision: 0, built_in: Arc::new(built_in), policies, calendars, escalations }
     }
 
     /// The policy that a ticket comes under: the first that matches, or the built-in one.

@@ -1,5 +1,6 @@
 //! All SQL. One text serves PostgreSQL and SQLite; a file holds a family of tables.
 
+pub mod calendars;
 pub mod clocks;
 pub mod db;
 pub mod definitions;
@@ -10,6 +11,7 @@ pub mod jobs;
 pub mod leases;
 pub mod notifications;
 pub mod query;
+pub mod rulebook;
 pub mod schedules;
 pub mod tickets;
 pub mod users;
