@@ -18,6 +18,7 @@ CREATE TABLE definition_versions (
     id            UUID PRIMARY KEY,
     definition_id UUID NOT NULL REFERENCES definitions (id),
     version       BIGINT NOT NULL,
+    name          TEXT NOT NULL,
     body          JSONB NOT NULL,
     created_at    TIMESTAMPTZ NOT NULL,
     actor_id      UUID,

@@ -18,6 +18,7 @@ CREATE TABLE definition_versions (
     id            BLOB PRIMARY KEY NOT NULL,
     definition_id BLOB NOT NULL REFERENCES definitions (id),
     version       INTEGER NOT NULL,
+    name          TEXT NOT NULL,
     body          TEXT NOT NULL,
     created_at    TEXT NOT NULL CHECK (created_at LIKE '%+00:00'),
     actor_id      BLOB,

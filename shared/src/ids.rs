@@ -60,6 +60,8 @@ ids! {
     DefinitionId
     /// One version of a definition; what it says never changes.
     VersionId
+    /// One exception to an on-call schedule.
+    OverrideId
     /// A change of a definition on its way to the clocks that run.
     ReplanId
 }

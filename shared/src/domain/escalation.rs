@@ -1,8 +1,14 @@
 //! Who is called next, and when, while nobody has acknowledged.
 
+mod definition;
+mod lint;
+
+pub use definition::{Action, Assignee, Definition, Repeat, Step, Target, Timing, When};
+pub use lint::{Facts, Finding, Severity, lint};
+
 use chrono::TimeDelta;
 
-/// The built-in escalation policy: after a breach the on-call address and the assignee are called again and
+/// The built-in escalation policy, the last resort where no other applies: after a breach the on-call address and the assignee are called again and
 /// again until somebody acknowledges, at intervals that double up to sixteen times the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {

@@ -3,6 +3,7 @@
 pub mod calendars;
 pub mod clocks;
 pub mod db;
+pub mod definitions;
 pub mod desk;
 pub mod escalations;
 pub mod idempotency;

@@ -91,6 +91,7 @@ macro_rules! text_into_value {
 }
 
 text_into_value! {
+    crate::domain::definition::Kind,
     crate::domain::escalation::StopReason,
     crate::domain::job::Ending,
     crate::domain::job::Priority,

@@ -7,6 +7,7 @@
 
 mod clocks;
 mod concurrency;
+mod definitions;
 mod desk;
 mod desk_clocks;
 mod desk_escalation;
