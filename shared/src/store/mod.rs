@@ -1,6 +1,5 @@
 //! All SQL. One text serves PostgreSQL and SQLite; a file holds a family of tables.
 
-pub mod calendars;
 pub mod clocks;
 pub mod db;
 pub mod definitions;
@@ -15,6 +14,7 @@ pub mod rulebook;
 pub mod schedules;
 pub mod tickets;
 pub mod users;
+pub mod versions;
 pub mod workers;
 
 pub use db::{Committed, Db, Tx};
