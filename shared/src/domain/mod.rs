@@ -3,6 +3,7 @@
 pub mod cause;
 pub mod escalation;
 pub mod job;
+pub mod quiet;
 pub mod role;
 pub mod sla;
 pub mod ticket;

@@ -1,7 +1,8 @@
 //! Decides whom a cause concerns.
 
 use shared::domain::cause::Cause;
-use shared::domain::job::{Ending, Notify, SendMail};
+use shared::domain::job::{Ending, Notify};
+use shared::store::notifications::Recipient;
 use shared::store::tickets::Ticket;
 use shared::store::{Tx, jobs, notifications, tickets, users};
 
@@ -15,7 +16,7 @@ impl Run for Notify {
             tx.rollback().await?;
             return Ok(Outcome::Skip("the ticket is gone".into()));
         };
-        super::send_mail::link_to_the_ticket(&self.cause, &ticket);
+        super::applies::link_to_the_ticket(&self.cause, &ticket);
         let people =
             concerned(&mut tx, &self.cause, &ticket, cx.worker.process.config.oncall_email.as_deref())
                 .await?;
@@ -27,11 +28,10 @@ impl Run for Notify {
             ));
         }
         let now = cx.now();
-        let decided = notifications::decide(&mut tx, &self.cause, &people, now).await?;
-        let mail = |notification: &_| {
-            jobs::NewJob::of(&SendMail { notification: *notification }).priority(self.cause.priority())
-        };
-        jobs::enqueue(&mut tx, decided.iter().map(mail).collect(), now).await?;
+        let recipients: Vec<_> = people.into_iter().map(Recipient::mail).collect();
+        let decided = notifications::decide(&mut tx, &self.cause, &recipients, now).await?;
+        let telling = super::hold::spread(cx, &mut tx, &self.cause, &ticket, &decided, now).await?;
+        jobs::enqueue(&mut tx, telling, now).await?;
         cx.commit(tx, Ending::Done, None).await
     }
 }
