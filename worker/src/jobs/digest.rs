@@ -1,6 +1,7 @@
 //! Mails one recipient what was held for them, once it may be told.
 
 use shared::domain::job::{Digest, Ending};
+use shared::ids::DigestId;
 use shared::store::held::{self, Released};
 use shared::store::notifications::{Notification, State};
 use shared::store::recipients::Load;
@@ -16,14 +17,14 @@ use crate::registry::Run;
 
 /// What a digest is about, as it stands now.
 #[derive(Debug)]
-struct Gathered {
+pub(super) struct Gathered {
     recipient: Load,
     /// What no longer applies, and why.
     superseded: Vec<Released>,
     /// What the mail tells.
     told: Vec<Notification>,
     /// None when nothing applies any more.
-    letter: Option<Letter>,
+    pub(super) letter: Option<Letter>,
 }
 
 impl Run for Digest {
@@ -54,7 +55,7 @@ impl Run for Digest {
 }
 
 /// Chooses what the digest is about, unless an earlier try did, and writes its mail; `None` when there is nothing.
-async fn gather(digest: &Digest, cx: &Context) -> Result<Option<Gathered>, JobError> {
+pub(super) async fn gather(digest: &Digest, cx: &Context) -> Result<Option<Gathered>, JobError> {
     let mut tx = cx.db().begin().await?;
     let Some(recipient) = recipients::lock(&mut tx, digest.recipient).await? else {
         tx.rollback().await?;
@@ -116,7 +117,7 @@ async fn record_sent(
 
 /// Puts all of the digest and the job on record as one. What was held for the recipient meanwhile, by somebody to
 /// whom this job seemed to be still ahead, gets another job.
-async fn settle(
+pub(super) async fn settle(
     digest: &Digest,
     cx: &Context,
     gathered: &Gathered,
@@ -130,7 +131,9 @@ async fn settle(
     recipients::lock(&mut tx, digest.recipient).await?;
     held::settle(&mut tx, digest.digest, &released, now).await?;
     if held::is_due(&mut tx, &gathered.recipient.address, now).await? {
-        jobs::enqueue(&mut tx, vec![super::hold::digest(digest.recipient, now)], now).await?;
+        // Without a unique key: this job, which may have the same one, has not ended yet.
+        let another = Digest { digest: DigestId::new(), recipient: digest.recipient };
+        jobs::enqueue(&mut tx, vec![jobs::NewJob::of(&another).traced(None)], now).await?;
     }
     let (ending, note) = match state {
         State::Failed => (Ending::Dead, reason),

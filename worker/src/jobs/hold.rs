@@ -64,7 +64,7 @@ pub(super) async fn spread(
 }
 
 /// The job that tells a recipient everything held until an instant: one for all who hold something until then.
-pub(super) fn digest(recipient: RecipientId, release_at: Timestamp) -> NewJob {
+fn digest(recipient: RecipientId, release_at: Timestamp) -> NewJob {
     let job = NewJob::of(&Digest { digest: DigestId::new(), recipient }).at(release_at);
     job.unique(format!("digest:{recipient}:{}", release_at.timestamp_micros())).traced(None)
 }

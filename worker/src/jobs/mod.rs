@@ -8,11 +8,15 @@ mod notify;
 mod reader;
 mod send_mail;
 mod send_webhook;
+#[cfg(test)]
+mod tests;
 
 use shared::domain::job::{Digest, Noop, Notify, Prune, SendMail, SendWebhook, TidyRedis};
 
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::{Registry, Run};
+#[cfg(test)]
+pub(crate) use send_webhook::tell;
 
 pub(crate) fn registry() -> Registry {
     let telling =

@@ -29,7 +29,7 @@ impl Run for SendWebhook {
 }
 
 /// Posts a pending notification, signed with a secret; nothing leaves unsigned.
-pub(super) async fn tell(
+pub(crate) async fn tell(
     cx: &Context,
     notification: &Notification,
     secret: Option<Secret>,

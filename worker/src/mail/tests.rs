@@ -218,7 +218,26 @@ fn a_time_is_shown_in_the_readers_zone_and_in_utc_and_a_link_acknowledges() {
     let story = Story { acknowledge, ..story(&ticket, &subject) };
     let letter = Letter::write(&story, Some(chrono_tz::Europe::Berlin), URL);
     assert!(letter.html.contains("acknowledge&#x2f;abc\">Acknowledge</a>"), "{}", letter.html);
-    insta::assert_snapshot!(letter.text, @r"");
+    insta::assert_snapshot!(letter.text, @r"
+    The target for the first response was missed.
+
+    INC-1042: Checkout answers 500
+
+    Missed: 2027-01-15 10:30:00 CET (2027-01-15 09:30:00 UTC)
+    Target: 1h 30m
+    Priority: critical
+    Status: open
+    Service: checkout, production
+
+    https://desk.example.org/api/v1/tickets/INC-1042
+    Acknowledge: https://desk.example.org/acknowledge/abc
+
+    Every order.
+    Since noon.
+
+    --
+    Sent by Dogwatch because you work on, reported, or are on call for this ticket.
+    ");
 }
 
 #[test]
@@ -240,7 +259,25 @@ fn a_digest_lists_everything_ticket_by_ticket_in_order() {
     assert_eq!((letter.event, &letter.ticket_key, &*letter.to), ("digest", &None, "sam@example.org"));
     assert_eq!(letter.subject, "[Dogwatch] 3 notifications about 2 tickets were held until now");
     assert!(letter.html.contains("Mail &lt;is&gt; slow") && letter.html.contains("acknowledge&#x2f;def"));
-    insta::assert_snapshot!(letter.text, @r"");
+    insta::assert_snapshot!(letter.text, @r"
+    3 notifications about 2 tickets were held until now.
+
+    INC-1043: Mail <is> slow
+    Priority: critical, status: open
+    - 2027-01-15 08:00:00 UTC: 50 % of the time for the resolution is used up.
+    https://desk.example.org/api/v1/tickets/INC-1043
+    Acknowledge: https://desk.example.org/acknowledge/def
+
+    INC-1042: Checkout answers 500
+    Priority: critical, status: open
+    - 2027-01-15 08:00:00 UTC: The ticket was resolved.
+    - 2027-01-15 09:30:00 UTC: The target for the first response was missed.
+    https://desk.example.org/api/v1/tickets/INC-1042
+    Acknowledge: https://desk.example.org/acknowledge/abc
+
+    --
+    Sent by Dogwatch because you work on, reported, or are on call for these tickets.
+    ");
 }
 
 #[test]
