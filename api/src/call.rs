@@ -116,7 +116,7 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
 impl Call {
     /// The caller as one who acts on tickets.
     pub(crate) fn actor(&self) -> Actor {
-        Actor { id: self.user.id, staff: self.user.role.is_staff(), ip: self.ip.clone() }
+        Actor { id: Some(self.user.id), staff: self.user.role.is_staff(), ip: self.ip.clone() }
     }
 
     /// The version the caller expects, from `If-Match` or from the body.

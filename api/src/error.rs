@@ -158,7 +158,7 @@ impl From<desk::Error> for ApiError {
             desk::Error::Transition { .. } => Self::Conflict("transition_not_allowed", why),
             desk::Error::ReopenWindow => Self::Conflict("reopen_window_over", why),
             desk::Error::Ended(_) => Self::Conflict("clock_ended", why),
-            desk::Error::HeldByStatus => Self::Conflict("held_by_status", why),
+            desk::Error::HeldByStatus(_) => Self::Conflict("held_by_status", why),
             desk::Error::Store(error) => error.into(),
         }
     }

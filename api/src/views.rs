@@ -106,12 +106,11 @@ struct WarningView {
 impl ClockView {
     /// Shows a clock as of `now`, with what fell due up to then even if no sweep has recorded it yet.
     pub(crate) fn new(mut stored: Stored, now: Timestamp) -> Self {
-        let calendar = stored.calendar();
         let now = now.max(stored.clock.last_at);
         let recorded_at = stored.clock.detected_at;
-        stored.clock.fire(now, &calendar);
+        stored.clock.fire(now);
         let clock = &stored.clock;
-        let elapsed = clock.elapsed(now, &calendar);
+        let elapsed = clock.elapsed(now);
         let (remaining, overrun) = (clock.target - elapsed, elapsed - clock.target);
         let ms = |span: TimeDelta| span.max(TimeDelta::zero()).num_milliseconds();
         let held = [("manual", clock.held_manually), ("status", clock.held_by_status)];
@@ -129,14 +128,14 @@ impl ClockView {
             remaining_ms: ms(remaining),
             overrun_ms: ms(overrun),
             started_at: clock.started_at,
-            due_at: clock.due_at(&calendar),
-            breach_at: clock.breach_at(&calendar),
+            due_at: clock.due_at(),
+            breach_at: clock.breach_at(),
             breached_at: clock.breached_at,
             detected_at: recorded_at,
             waived_at: clock.waived_at,
             stopped_at: clock.stopped_at,
             paused_by: held.into_iter().filter_map(|(who, holds)| holds.then_some(who)).collect(),
-            warnings: clock.warnings(&calendar).map(warning).collect(),
+            warnings: clock.warnings().map(warning).collect(),
         }
     }
 }

@@ -87,7 +87,7 @@ async fn start(setup: &Setup, target: TimeDelta) -> anyhow::Result<(Process, Use
     let mut config = Config::read(Kind::AllInOne(folder.clone()), lookup)?;
     config.jwt_secret = Some(Secret::new("a secret for benchmarks, nothing else".into()));
     config.api_addr = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    config.rules.sla.targets = [Targets { response: target, resolution: TimeDelta::days(365) }; 4];
+    config.rules.sla.targets = [Targets::of(target, TimeDelta::days(365)); 4];
     config.rules.sla.warn_at.clear();
     let process = Process::connect(config).await.map_err(|error| anyhow::anyhow!(error))?;
     let user = User {
@@ -228,8 +228,10 @@ async fn open(process: &Process, user: &User, tickets: usize) -> anyhow::Result<
         contact_name: None,
         contact_email: None,
         assignee_id: None,
+        team_id: None,
         labels: Vec::new(),
-        actor: Actor { id: user.id, staff: true, ip: None },
+        reporter_id: user.id,
+        actor: Actor { id: Some(user.id), staff: true, ip: None },
         traceparent: None,
     };
     for start in (0..tickets).step_by(500) {

@@ -79,8 +79,7 @@ fn demo_config(data: &Path) -> anyhow::Result<Config> {
         config.database_url = shared::config::Secret::new(format!("sqlite://{}", file.display()));
     }
     for (targets, (response, resolution)) in config.rules.sla.targets.iter_mut().zip(TARGETS) {
-        *targets =
-            Targets { response: TimeDelta::seconds(response), resolution: TimeDelta::seconds(resolution) };
+        *targets = Targets::of(TimeDelta::seconds(response), TimeDelta::seconds(resolution));
     }
     config.rules.escalation.step = TimeDelta::seconds(STEP);
     config.oncall_email.get_or_insert_with(|| "oncall@demo.example".into());
@@ -126,7 +125,7 @@ impl Cast {
     }
 
     fn engineer(&self) -> Actor {
-        Actor { id: self.engineer.id, staff: true, ip: None }
+        Actor { id: Some(self.engineer.id), staff: true, ip: None }
     }
 }
 
@@ -163,8 +162,10 @@ impl Story {
             contact_name: None,
             contact_email: None,
             assignee_id: Some(cast.engineer.id),
+            team_id: None,
             labels: vec!["demo".into()],
-            actor: Actor { id: cast.reporter.id, staff: false, ip: None },
+            reporter_id: cast.reporter.id,
+            actor: Actor { id: Some(cast.reporter.id), staff: false, ip: None },
             traceparent: None,
         };
         let drafts = vec![

@@ -325,11 +325,11 @@ impl Vars<'_> {
         };
         let mut policy = Policy::default();
         for ([response, resolution], targets) in NAMES.into_iter().zip(&mut policy.targets) {
-            let changed = Targets {
-                response: hours(response, targets.response)?,
-                resolution: hours(resolution, targets.resolution)?,
-            };
-            *targets = changed;
+            let usual = |target: Option<TimeDelta>| target.unwrap_or_default();
+            *targets = Targets::of(
+                hours(response, usual(targets.first_response))?,
+                hours(resolution, usual(targets.resolution))?,
+            );
         }
         Ok(policy)
     }
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn targets_may_be_fractions_of_an_hour() {
         let config = all_in_one(&[("SLA_P1_RESPONSE_HOURS", "0.001")]).unwrap();
-        assert_eq!(config.rules.sla.targets[0].response, TimeDelta::milliseconds(3_600));
+        assert_eq!(config.rules.sla.targets[0].first_response, Some(TimeDelta::milliseconds(3_600)));
     }
 
     #[test]

@@ -64,6 +64,10 @@ ids! {
     DefinitionId
     /// One version of a definition; what it says never changes.
     VersionId
+    /// One exception to an on-call schedule.
+    OverrideId
+    /// A change of a definition on its way to the clocks that run.
+    ReplanId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

@@ -76,7 +76,7 @@ impl Process {
         };
         let clock = Clock::system();
         db.agree_on_time(&clock).await?;
-        let desk = Desk { clock, rules: config.rules.clone() };
+        let desk = Desk::new(clock, config.rules.clone());
         let process =
             Self { config, db, queue, desk, health: Health::default(), stop: CancellationToken::new() };
         tokio::spawn(keep_agreeing(process.clone()));

@@ -155,7 +155,7 @@ impl Testbed {
     }
 
     async fn over(db: Db, home: Home) -> Self {
-        let desk = Desk { clock: Clock::manual(start()), rules: Rules::default() };
+        let desk = Desk::new(Clock::manual(start()), Rules::default());
         let (staff, customer) =
             (user("sam@example.org", Role::SeniorEngineer), user("cleo@example.org", Role::EndUser));
         let testbed = Self { db, desk, staff, customer, _home: home };
@@ -196,13 +196,13 @@ impl Testbed {
     /// The staff member, as one who acts.
     #[must_use]
     pub fn staff(&self) -> Actor {
-        Actor { id: self.staff.id, staff: true, ip: None }
+        Actor { id: Some(self.staff.id), staff: true, ip: None }
     }
 
     /// The customer, as one who acts.
     #[must_use]
     pub fn customer(&self) -> Actor {
-        Actor { id: self.customer.id, staff: false, ip: None }
+        Actor { id: Some(self.customer.id), staff: false, ip: None }
     }
 
     /// A ticket the customer would open.
@@ -218,7 +218,9 @@ impl Testbed {
             contact_name: None,
             contact_email: None,
             assignee_id: Some(self.staff.id),
+            team_id: None,
             labels: Vec::new(),
+            reporter_id: self.customer.id,
             actor: self.customer(),
             traceparent: None,
         }

@@ -53,7 +53,9 @@ async fn read_draft(call: &Call, mut form: Form) -> Result<Draft, ApiError> {
         contact_name,
         contact_email,
         assignee_id,
+        team_id: None,
         labels,
+        reporter_id: call.user.id,
         actor: call.actor(),
         traceparent: telemetry::traceparent(),
     })

@@ -1,8 +1,14 @@
 //! Who is called next, and when, while nobody has acknowledged.
 
+mod definition;
+mod lint;
+
+pub use definition::{Action, Assignee, Definition, Repeat, Step, Target, Timing, When};
+pub use lint::{Facts, Finding, Severity, lint};
+
 use chrono::TimeDelta;
 
-/// The built-in escalation policy: after a breach the on-call address and the assignee are called again and
+/// The built-in escalation policy, the last resort where no other applies: after a breach the on-call address and the assignee are called again and
 /// again until somebody acknowledges, at intervals that double up to sixteen times the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -11,10 +17,15 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Returns how long to wait after step `done` (0: the breach itself) before the next one.
+    /// Returns how long after the breach the step after `done` others falls.
     #[must_use]
-    pub fn wait_after(&self, done: i64) -> TimeDelta {
-        self.step * (1 << done.clamp(0, 4))
+    pub fn offset(&self, done: i64) -> TimeDelta {
+        // The waits are 1, 2, 4, 8 and from then on 16 times the first.
+        let waits = match i32::try_from(done).unwrap_or(i32::MAX) {
+            done @ ..=3 => (2 << done.max(0)) - 1,
+            done => (done - 3).saturating_mul(16).saturating_add(15),
+        };
+        self.step.checked_mul(waits).unwrap_or(TimeDelta::MAX)
     }
 }
 
@@ -33,6 +44,8 @@ super::text_enum! {
         Paused = "paused",
         /// The ticket was resolved.
         Resolved = "resolved",
+        /// There was nobody left to call.
+        Exhausted = "exhausted",
     }
 }
 
@@ -43,7 +56,8 @@ mod tests {
     #[test]
     fn waits_double_and_then_stay() {
         let policy = Policy::default();
-        let minutes: Vec<i64> = (0..7).map(|done| policy.wait_after(done).num_minutes()).collect();
-        assert_eq!(minutes, [15, 30, 60, 120, 240, 240, 240]);
+        let minutes: Vec<i64> = (0..7).map(|done| policy.offset(done).num_minutes()).collect();
+        assert_eq!(minutes, [15, 45, 105, 225, 465, 705, 945]);
+        assert_eq!(policy.offset(i64::MAX), TimeDelta::MAX, "nothing overflows");
     }
 }

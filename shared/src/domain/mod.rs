@@ -1,11 +1,16 @@
 //! The rules, and nothing but the rules: no database, no network, no clock of its own.
 
 pub mod cause;
+pub mod definition;
 pub mod escalation;
 pub mod job;
+pub mod oncall;
 pub mod quiet;
 pub mod role;
+pub mod rulebook;
 pub mod sla;
+pub mod span;
+pub mod team;
 pub mod ticket;
 
 /// Tells whether a text looks like one mail address: enough to keep out lists, names and header lines. Whether it

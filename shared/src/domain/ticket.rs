@@ -85,16 +85,20 @@ impl Status {
 
 /// Returns what a move from `from` to `to` does to the open clock of `metric`, in order.
 ///
-/// `staff` tells whether the move is made by staff: their first move to `in_progress` is the first response.
-/// Resolving cancels what waits for an answer; leaving `pending_info` lets go before anything else.
+/// `pauses` are the statuses in which clocks stand still. `staff` tells whether the move is made by staff: their first
+/// move to `in_progress` is the first response. Resolving cancels what waits for an answer; leaving a status that
+/// pauses lets go before anything else.
 #[must_use]
-pub fn clock_events(metric: Metric, from: Status, to: Status, staff: bool) -> Vec<Event> {
+pub fn clock_events(metric: Metric, from: Status, to: Status, pauses: &[Status], staff: bool) -> Vec<Event> {
     let mut events = Vec::new();
-    if from == Status::PendingInfo && to != Status::PendingInfo {
+    let (paused, pauses) = (pauses.contains(&from), pauses.contains(&to));
+    if paused && !pauses {
         events.push(Event::Resumed { hold: Hold::Status });
     }
+    if pauses && !paused {
+        events.push(Event::Paused { hold: Hold::Status, reason: None });
+    }
     match (to, metric) {
-        (Status::PendingInfo, _) => events.push(Event::Paused { hold: Hold::Status, reason: None }),
         (Status::InProgress, Metric::FirstResponse | Metric::NextResponse) if staff => {
             events.push(Event::Stopped);
         }
@@ -119,7 +123,7 @@ mod tests {
 
     #[test]
     fn only_staff_gives_a_first_response() {
-        let by = |staff| clock_events(Metric::FirstResponse, Status::New, Status::InProgress, staff);
+        let by = |staff| clock_events(Metric::FirstResponse, Status::New, Status::InProgress, &[], staff);
         assert_eq!(by(true), [Event::Stopped]);
         assert_eq!(by(false), []);
     }
@@ -127,7 +131,13 @@ mod tests {
     #[test]
     fn resolving_a_waiting_ticket_lets_go_first() {
         assert_eq!(
-            clock_events(Metric::Resolution, Status::PendingInfo, Status::Resolved, true),
+            clock_events(
+                Metric::Resolution,
+                Status::PendingInfo,
+                Status::Resolved,
+                &[Status::PendingInfo],
+                true
+            ),
             [Event::Resumed { hold: Hold::Status }, Event::Stopped]
         );
     }

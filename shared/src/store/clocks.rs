@@ -4,12 +4,13 @@ use chrono::TimeDelta;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
+use super::calendars;
 use super::db::Tx;
 use super::query::{Query, Target, Value, query};
 use super::{Db, Result};
 use crate::domain::sla::clock::Run;
 use crate::domain::sla::{Calendar, Clock, Event, Fraction, Metric, Recorded};
-use crate::ids::{ClockId, TicketId, UserId};
+use crate::ids::{ClockId, TicketId, UserId, VersionId};
 use crate::time::Timestamp;
 
 /// A clock with what it belongs to.
@@ -23,14 +24,6 @@ pub struct Stored {
     pub metric: Metric,
     /// How it stands.
     pub clock: Clock,
-}
-
-impl Stored {
-    /// The calendar it counts by.
-    #[must_use]
-    pub const fn calendar(&self) -> Calendar {
-        Calendar::AlwaysOpen
-    }
 }
 
 /// A clock after it took events, with those events.
@@ -47,6 +40,7 @@ pub struct Change {
 #[derive(FromRow)]
 struct ClockRow {
     id: ClockId,
+    calendar_version_id: Option<VersionId>,
     ticket_id: TicketId,
     metric: Metric,
     target_us: i64,
@@ -69,11 +63,13 @@ struct ClockRow {
     last_at: Timestamp,
 }
 
-impl From<ClockRow> for Stored {
-    fn from(row: ClockRow) -> Self {
+impl ClockRow {
+    fn with(self, calendar: Calendar) -> Stored {
+        let row = self;
         let clock = Clock {
             target: TimeDelta::microseconds(row.target_us),
             warn_at: row.warn_at.0,
+            calendar,
             warned: usize::try_from(row.warned).unwrap_or_default(),
             started_at: row.started_at,
             credit: TimeDelta::microseconds(row.credit_us),
@@ -91,12 +87,20 @@ impl From<ClockRow> for Stored {
             seq: row.seq,
             last_at: row.last_at,
         };
-        Self { id: row.id, ticket_id: row.ticket_id, metric: row.metric, clock }
+        Stored { id: row.id, ticket_id: row.ticket_id, metric: row.metric, clock }
     }
 }
 
 async fn stored(query: Query, on: impl Into<Target<'_>>) -> Result<Vec<Stored>> {
-    Ok(query.all::<ClockRow>(on).await?.into_iter().map(Stored::from).collect())
+    let mut on = on.into();
+    let rows: Vec<ClockRow> = query.all(on.again()).await?;
+    let versions = rows.iter().filter_map(|row| row.calendar_version_id);
+    let calendars = calendars::of_versions(on, versions).await?;
+    let with = |row: ClockRow| {
+        let calendar = calendars.get(row.calendar_version_id)?;
+        Ok(row.with(calendar))
+    };
+    rows.into_iter().map(with).collect()
 }
 
 /// Lists a ticket's clocks, oldest first.
@@ -143,16 +147,17 @@ pub async fn events(on: impl Into<Target<'_>>, id: ClockId) -> Result<Vec<Record
 }
 
 const INSERT: &str = "
-    INSERT INTO sla_clocks (id, ticket_id, metric, warn_at, started_at, state, target_us, warned, credit_us, runs,
+    INSERT INTO sla_clocks (id, ticket_id, metric, started_at, state, calendar_version_id, warn_at, target_us, warned, credit_us, runs,
         running_since, held_manually, held_by_status, stopped_at, cancelled, retargeted_at, revision, due_at,
         breached_at, detected_at, waived_at, seq, last_at, next_fire_at)
     {rows}";
 
 const UPDATE: &str = "
-    WITH v (id, state, target_us, warned, credit_us, runs, running_since, held_manually, held_by_status, stopped_at,
+    WITH v (id, state, calendar_version_id, warn_at, target_us, warned, credit_us, runs, running_since, held_manually, held_by_status, stopped_at,
         cancelled, retargeted_at, revision, due_at, breached_at, detected_at, waived_at, seq, last_at, next_fire_at)
     AS ({rows})
-    UPDATE sla_clocks SET state = v.state, target_us = v.target_us, warned = v.warned, credit_us = v.credit_us,
+    UPDATE sla_clocks SET state = v.state, calendar_version_id = v.calendar_version_id, warn_at = v.warn_at,
+        target_us = v.target_us, warned = v.warned, credit_us = v.credit_us,
         runs = v.runs, running_since = v.running_since, held_manually = v.held_manually,
         held_by_status = v.held_by_status, stopped_at = v.stopped_at, cancelled = v.cancelled,
         retargeted_at = v.retargeted_at, revision = v.revision, due_at = v.due_at, breached_at = v.breached_at,
@@ -163,12 +168,13 @@ const UPDATE: &str = "
 const INSERT_EVENTS: &str = "INSERT INTO sla_events (clock_id, seq, at, event, actor_id) {rows}";
 
 /// The columns that events change, in the order of `INSERT` and `UPDATE`.
-fn changing(stored: &Stored) -> [Value; 19] {
+fn changing(stored: &Stored) -> [Value; 21] {
     let Stored { clock, .. } = stored;
-    let calendar = stored.calendar();
     let us = |span: TimeDelta| Value::from(span.num_microseconds().unwrap_or(i64::MAX));
     [
         clock.state().into(),
+        clock.calendar.version().into(),
+        json(&clock.warn_at),
         us(clock.target),
         i64::try_from(clock.warned).unwrap_or(i64::MAX).into(),
         us(clock.credit),
@@ -180,13 +186,13 @@ fn changing(stored: &Stored) -> [Value; 19] {
         clock.cancelled.into(),
         clock.retargeted_at.into(),
         clock.revision.into(),
-        clock.due_at(&calendar).into(),
+        clock.due_at().into(),
         clock.breached_at.into(),
         clock.detected_at.into(),
         clock.waived_at.into(),
         clock.seq.into(),
         clock.last_at.into(),
-        clock.next_fire_at(&calendar).into(),
+        clock.next_fire_at().into(),
     ]
 }
 
@@ -194,20 +200,13 @@ fn json(value: &impl serde::Serialize) -> Value {
     Value::Json(serde_json::to_value(value).ok())
 }
 
-fn insert_row(stored: &Stored) -> [Value; 24] {
-    let [state, rest @ ..] = changing(stored);
-    let head = [
-        stored.id.into(),
-        stored.ticket_id.into(),
-        stored.metric.into(),
-        json(&stored.clock.warn_at),
-        stored.clock.started_at.into(),
-        state,
-    ];
-    joined(head, rest)
+fn insert_row(stored: &Stored) -> [Value; 25] {
+    let head =
+        [stored.id.into(), stored.ticket_id.into(), stored.metric.into(), stored.clock.started_at.into()];
+    joined(head, changing(stored))
 }
 
-fn update_row(stored: &Stored) -> [Value; 20] {
+fn update_row(stored: &Stored) -> [Value; 22] {
     joined([stored.id.into()], changing(stored))
 }
 

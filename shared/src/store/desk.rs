@@ -3,37 +3,44 @@
 //! Rows are locked in one order, ticket before clocks before escalation, and the time is read under the lock, so
 //! the events of a clock are stored in the order in which they happened.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
+mod clocks;
+mod escalation;
+mod fields;
 
-use chrono::TimeDelta;
+use std::sync::Arc;
 
 use super::db::Tx;
+use super::rulebook::{self, Book};
 use super::tickets::{self, Ticket};
-use super::{clocks, escalations, jobs};
+use super::{clocks as sla_clocks, escalations, jobs};
 use crate::domain::Rules;
 use crate::domain::cause::Cause;
 use crate::domain::escalation::StopReason;
 use crate::domain::job::Notify;
-use crate::domain::sla::{Calendar, Clock as SlaClock, Event, Hold, Metric, Mode};
+use crate::domain::rulebook::{InForce, Rulebook};
+use crate::domain::sla::{Command, Metric};
 use crate::domain::ticket::{Category, Priority, REOPEN_WINDOW, Status, clock_events};
-use crate::ids::{ClockId, HistoryId, TicketId, UserId};
+use crate::ids::{DefinitionId, TicketId, UserId};
 use crate::time::{Clock, Timestamp};
+
+pub use escalation::Swept;
 
 /// The rules in force and the clock they are applied by.
 #[derive(Clone, Debug)]
 pub struct Desk {
     /// Tells the time.
     pub clock: Clock,
-    /// What is promised, and who is called.
+    /// What is promised, and who is called, where nothing else is defined.
     pub rules: Rules,
+    /// What is defined.
+    pub book: Book,
 }
 
 /// Who does something.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Actor {
-    /// The user.
-    pub id: UserId,
+    /// The user; nobody, when rules do it.
+    pub id: Option<UserId>,
     /// Whether an answer by them is a response.
     pub staff: bool,
     /// Where the request came from.
@@ -61,9 +68,13 @@ pub struct Draft {
     pub contact_email: Option<String>,
     /// Who works on it.
     pub assignee_id: Option<UserId>,
+    /// The team it is given to.
+    pub team_id: Option<DefinitionId>,
     /// Labels, without repetition.
     pub labels: Vec<String>,
-    /// Who opens it; they become the reporter.
+    /// Whose request it is.
+    pub reporter_id: UserId,
+    /// Who opens it.
     pub actor: Actor,
     /// Trace context of the request.
     pub traceparent: Option<String>,
@@ -96,8 +107,8 @@ pub enum Error {
     #[error("the clock is {0} and can be neither paused nor resumed")]
     Ended(&'static str),
     /// The clock waits for the ticket.
-    #[error("the clock is paused because the ticket is pending_info: move the ticket to resume it")]
-    HeldByStatus,
+    #[error("the clock is paused because the ticket is {0}: move the ticket to resume it")]
+    HeldByStatus(Status),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] super::Error),
@@ -110,32 +121,41 @@ fn list(statuses: &[Status]) -> String {
     statuses.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// What one round of the sweep found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Clocks that were due.
-    pub clocks: usize,
-    /// Warnings recorded.
-    pub warnings: usize,
-    /// Breaches recorded: the metric, and how long after the instant.
-    pub breaches: Vec<(Metric, TimeDelta)>,
-    /// Escalation steps taken.
-    pub steps: usize,
-}
-
 impl Desk {
+    /// A desk over the given clock, with built-in rules.
+    #[must_use]
+    pub fn new(clock: Clock, rules: Rules) -> Self {
+        Self { clock, rules, book: Book::default() }
+    }
+
+    /// The rules in force now.
+    pub async fn rulebook(&self, tx: &mut Tx) -> Result<Arc<Rulebook>> {
+        Ok(self.book.open(tx, &self.rules).await?)
+    }
+
+    /// The policy that a ticket came under.
+    async fn policy_of(&self, tx: &mut Tx, ticket: &Ticket) -> Result<Arc<InForce>> {
+        let book = self.rulebook(tx).await?;
+        Ok(rulebook::by_version(tx, &book, ticket.sla_policy_version_id).await?)
+    }
+
     /// Opens tickets with their clocks, history and announcement, all in a few statements.
     pub async fn open(&self, tx: &mut Tx, drafts: Vec<Draft>) -> Result<Vec<Ticket>> {
+        let book = self.rulebook(tx).await?;
         let now = self.clock.now();
         let (mut opened, mut labels, mut history, mut started, mut announced) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for mut draft in drafts {
             let actor = draft.actor.clone();
             let draft_labels = std::mem::take(&mut draft.labels);
-            let ticket = new_ticket(draft, now);
+            let mut ticket = fields::new_ticket(draft, now);
+            let policy = book.policy_for(&ticket.facts(&draft_labels));
+            ticket.sla_policy_version_id = policy.version;
             labels.extend(draft_labels.into_iter().map(|label| (ticket.id, label)));
-            history.push(change(&ticket, "status", None, Some(Status::New.as_str().into()), &actor));
-            started.extend(self.start_clocks(&ticket, &actor, now));
+            history.push(fields::change(&ticket, "status", None, Some(Status::New.as_str().into()), &actor));
+            for metric in [Metric::FirstResponse, Metric::Resolution] {
+                started.extend(clocks::start(policy, &ticket, metric, &actor, now));
+            }
             let notify = Notify { cause: Cause::Created { ticket: ticket.id } };
             announced.push(jobs::NewJob::of(&notify).traced(ticket.traceparent.clone()));
             opened.push(ticket);
@@ -143,22 +163,13 @@ impl Desk {
         tickets::insert(tx, &mut opened).await?;
         tickets::label(tx, labels).await?;
         tickets::remember(tx, &history).await?;
-        clocks::insert(tx, &started).await?;
+        sla_clocks::insert(tx, &started).await?;
         jobs::enqueue(tx, announced, now).await?;
         Ok(opened)
     }
 
-    fn start_clocks(&self, ticket: &Ticket, actor: &Actor, now: Timestamp) -> Vec<clocks::Change> {
-        let start = |metric: &Metric| {
-            let target = self.rules.sla.target(ticket.priority, *metric)?;
-            let (clock, started) = SlaClock::start(target, self.rules.sla.warn_at.clone(), now);
-            let stored = clocks::Stored { id: ClockId::new(), ticket_id: ticket.id, metric: *metric, clock };
-            Some(clocks::Change { stored, events: vec![started], actor: Some(actor.id) })
-        };
-        Metric::ALL.iter().filter_map(start).collect()
-    }
-
-    /// Changes a ticket's fields. A new priority retargets its clocks with their whole history.
+    /// Changes a ticket's fields. Where they bring it under another policy, or to another target of the same one,
+    /// its clocks are retargeted in that policy's mode.
     pub async fn edit(
         &self,
         tx: &mut Tx,
@@ -171,17 +182,11 @@ impl Desk {
         let now = self.clock.now().max(before.updated_at);
         let mut ticket = before.clone();
         edit(&mut ticket);
-        if ticket.priority != before.priority {
-            let retarget =
-                |stored: &clocks::Stored| self.retarget(ticket.priority, stored.metric).into_iter().collect();
-            self.tell_clocks(tx, &ticket, actor, now, retarget).await?;
+        let labels = tickets::labels(&mut *tx, id).await?;
+        if ticket.facts(&labels) != before.facts(&labels) {
+            self.bring_under_its_policy(tx, &mut ticket, &labels, actor, now).await?;
         }
         self.store(tx, &before, ticket, actor, now).await
-    }
-
-    fn retarget(&self, priority: Priority, metric: Metric) -> Option<Event> {
-        let target_us = self.rules.sla.target(priority, metric)?.num_microseconds()?;
-        Some(Event::Retargeted { target_us, mode: Mode::Retroactive })
     }
 
     /// Moves a ticket to another status, with all that this does to its clocks, escalation and people.
@@ -214,29 +219,27 @@ impl Desk {
             }
             _ => {}
         }
-        let by_status = |stored: &clocks::Stored| {
-            let mut events = clock_events(stored.metric, from, to, actor.staff);
+        let policy = self.policy_of(tx, &before).await?;
+        let pauses = &policy.policy.pause_statuses;
+        let by_status = |stored: &sla_clocks::Stored| {
+            let events = clock_events(stored.metric, from, to, pauses, actor.staff);
+            let mut commands: Vec<Command> = events.into_iter().map(Command::from).collect();
             if to == Status::Reopened {
                 // The priority may have changed while the clock was stopped.
-                events.extend(self.retarget(ticket.priority, stored.metric));
+                commands.extend(clocks::retarget(&policy, ticket.priority, stored, false));
             }
-            events
+            commands
         };
         self.tell_clocks(tx, &ticket, actor, now, by_status).await?;
         let ticket = self.store(tx, &before, ticket, actor, now).await?;
-        match to {
-            Status::PendingInfo => {
-                escalations::stop(tx, id, StopReason::Paused, now).await?;
-            }
-            Status::Resolved => {
-                escalations::stop(tx, id, StopReason::Resolved, now).await?;
-                let notify = Notify { cause: Cause::Resolved { ticket: id, version: ticket.version } };
-                jobs::enqueue(tx, vec![jobs::NewJob::of(&notify)], now).await?;
-            }
-            _ if from == Status::PendingInfo || to == Status::Reopened => {
-                self.escalate_again(tx, id, now).await?;
-            }
-            _ => {}
+        if to == Status::Resolved {
+            escalations::stop(tx, id, StopReason::Resolved, now).await?;
+            let notify = Notify { cause: Cause::Resolved { ticket: id, version: ticket.version } };
+            jobs::enqueue(tx, vec![jobs::NewJob::of(&notify)], now).await?;
+        } else if pauses.contains(&to) {
+            escalations::stop(tx, id, StopReason::Paused, now).await?;
+        } else if pauses.contains(&from) || to == Status::Reopened {
+            self.escalate_again(tx, id, now).await?;
         }
         Ok(ticket)
     }
@@ -255,118 +258,11 @@ impl Desk {
         }
         let now = self.clock.now().max(before.updated_at);
         let mut ticket = before.clone();
-        (ticket.acknowledged_at, ticket.acknowledged_by) = (Some(now), Some(actor.id));
+        (ticket.acknowledged_at, ticket.acknowledged_by) = (Some(now), actor.id);
         // Waits for a sweep that is just opening the escalation, and keeps others out until this is committed.
-        clocks::lock_of_ticket(tx, id).await?;
+        sla_clocks::lock_of_ticket(tx, id).await?;
         escalations::stop(tx, id, StopReason::Acknowledged, now).await?;
         self.store(tx, &before, ticket, actor, now).await
-    }
-
-    /// Stops a clock until it is resumed; pausing a paused clock changes nothing.
-    pub async fn pause(
-        &self,
-        tx: &mut Tx,
-        id: ClockId,
-        actor: &Actor,
-        reason: String,
-    ) -> Result<clocks::Stored> {
-        let event = Event::Paused { hold: Hold::Manual, reason: Some(reason) };
-        let stored = self.tell_clock(tx, id, actor, event).await?;
-        if overrunning(tx, stored.ticket_id).await?.is_none() {
-            escalations::stop(tx, stored.ticket_id, StopReason::Paused, stored.clock.last_at).await?;
-        }
-        Ok(stored)
-    }
-
-    /// Lets a paused clock go on; resuming a running clock changes nothing.
-    pub async fn resume(&self, tx: &mut Tx, id: ClockId, actor: &Actor) -> Result<clocks::Stored> {
-        let stored = self.tell_clock(tx, id, actor, Event::Resumed { hold: Hold::Manual }).await?;
-        if stored.clock.held_by_status {
-            return Err(Error::HeldByStatus);
-        }
-        self.escalate_again(tx, stored.ticket_id, stored.clock.last_at).await?;
-        Ok(stored)
-    }
-
-    async fn tell_clock(
-        &self,
-        tx: &mut Tx,
-        id: ClockId,
-        actor: &Actor,
-        event: Event,
-    ) -> Result<clocks::Stored> {
-        let ticket = tickets::of_clock(&mut *tx, id).await?.ok_or(Error::NotFound("sla clock"))?;
-        locked(tx, ticket, None).await?;
-        let of_ticket = clocks::lock_of_ticket(tx, ticket).await?;
-        let mut stored = of_ticket.into_iter().find(|s| s.id == id).ok_or(Error::NotFound("sla clock"))?;
-        if !stored.clock.is_open() {
-            return Err(Error::Ended(stored.clock.state().as_str()));
-        }
-        let now = self.clock.now();
-        let events = stored.clock.take(event, now, &stored.calendar());
-        let change = clocks::Change { stored: stored.clone(), events, actor: Some(actor.id) };
-        self.settle(tx, &[change], now).await?;
-        Ok(stored)
-    }
-
-    async fn tell_clocks(
-        &self,
-        tx: &mut Tx,
-        ticket: &Ticket,
-        actor: &Actor,
-        now: Timestamp,
-        events_for: impl Fn(&clocks::Stored) -> Vec<Event>,
-    ) -> Result<()> {
-        let mut changes = Vec::new();
-        for mut stored in clocks::lock_of_ticket(tx, ticket.id).await? {
-            let calendar = stored.calendar();
-            let wanted = events_for(&stored);
-            let events =
-                wanted.into_iter().flat_map(|event| stored.clock.take(event, now, &calendar)).collect();
-            changes.push(clocks::Change { stored, events, actor: Some(actor.id) });
-        }
-        self.settle(tx, &changes, now).await
-    }
-
-    /// Stores changed clocks, tells people of what fired, and opens escalations for breaches.
-    async fn settle(&self, tx: &mut Tx, changes: &[clocks::Change], now: Timestamp) -> Result<()> {
-        clocks::save(tx, changes).await?;
-        let (mut announced, mut breached) = (Vec::new(), Vec::new());
-        for clocks::Change { stored, events, .. } in changes {
-            let (ticket, clock) = (stored.ticket_id, stored.id);
-            for recorded in events {
-                let cause = match recorded.event {
-                    Event::Warned { fraction } => {
-                        Cause::Warning { ticket, clock, revision: stored.clock.revision, fraction }
-                    }
-                    Event::Breached { .. } => {
-                        breached.push((ticket, clock));
-                        Cause::Breached { ticket, clock }
-                    }
-                    _ => continue,
-                };
-                let priority = cause.priority();
-                // In a trace of its own, which the worker links to the ticket's: the sweep's means nothing to it.
-                announced.push(jobs::NewJob::of(&Notify { cause }).priority(priority).traced(None));
-            }
-        }
-        // A clock that stopped as it was found breached needs no escalation: nobody has to be called any more.
-        let running: HashSet<_> =
-            changes.iter().filter(|c| c.stored.clock.running_since.is_some()).map(|c| c.stored.id).collect();
-        breached.retain(|(_, clock)| running.contains(clock));
-        // In one order, so that two sweeps that breach clocks of the same tickets wait for each other, not deadlock.
-        breached.sort_unstable();
-        let first_step = now + self.rules.escalation.wait_after(0);
-        escalations::open(tx, breached, now, first_step).await?;
-        jobs::enqueue(tx, announced, now).await?;
-        Ok(())
-    }
-
-    async fn escalate_again(&self, tx: &mut Tx, ticket: TicketId, now: Timestamp) -> Result<()> {
-        let overrun = overrunning(tx, ticket).await?;
-        let first_step = now + self.rules.escalation.wait_after(0);
-        escalations::open(tx, overrun.map(|clock| (ticket, clock)), now, first_step).await?;
-        Ok(())
     }
 
     async fn store(
@@ -377,7 +273,7 @@ impl Desk {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<Ticket> {
-        let mut changes = differences(before, &ticket, actor);
+        let mut changes = fields::differences(before, &ticket, actor);
         if changes.is_empty() {
             return Ok(ticket);
         }
@@ -391,47 +287,6 @@ impl Desk {
         tickets::remember(tx, &changes).await?;
         Ok(ticket)
     }
-
-    /// Records the warnings and breaches of up to `limit` clocks that are due, with what follows from them.
-    pub async fn sweep(&self, tx: &mut Tx, limit: i64) -> Result<Swept> {
-        let now = self.clock.now();
-        let mut swept = Swept::default();
-        let mut changes = Vec::new();
-        for mut stored in clocks::claim_due(tx, now, limit).await? {
-            let calendar: Calendar = stored.calendar();
-            let events = stored.clock.fire(now, &calendar);
-            for recorded in &events {
-                match recorded.event {
-                    Event::Warned { .. } => swept.warnings += 1,
-                    Event::Breached { .. } => swept.breaches.push((stored.metric, now - recorded.at)),
-                    _ => {}
-                }
-            }
-            changes.push(clocks::Change { stored, events, actor: None });
-        }
-        swept.clocks = changes.len();
-        self.settle(tx, &changes, now).await?;
-        Ok(swept)
-    }
-
-    /// Takes the next step of up to `limit` escalations that are due. Steps missed in an outage are not made up
-    /// for: one call now, the next after its usual wait.
-    pub async fn escalate(&self, tx: &mut Tx, limit: i64) -> Result<usize> {
-        let now = self.clock.now();
-        let mut due = escalations::claim_due(tx, now, limit).await?;
-        let mut announced = Vec::new();
-        for escalation in &mut due {
-            escalation.steps_done += 1;
-            escalation.next_step_at = Some(now + self.rules.escalation.wait_after(escalation.steps_done));
-            let (ticket, step) = (escalation.ticket_id, escalation.steps_done);
-            let cause = Cause::EscalationStep { ticket, escalation: escalation.id, step };
-            let priority = cause.priority();
-            announced.push(jobs::NewJob::of(&Notify { cause }).priority(priority).traced(None));
-        }
-        escalations::advance(tx, &due).await?;
-        jobs::enqueue(tx, announced, now).await?;
-        Ok(due.len())
-    }
 }
 
 async fn locked(tx: &mut Tx, id: TicketId, expected: Option<i64>) -> Result<Ticket> {
@@ -439,94 +294,5 @@ async fn locked(tx: &mut Tx, id: TicketId, expected: Option<i64>) -> Result<Tick
     match expected {
         Some(version) if version != ticket.version => Err(Error::Stale { current: ticket.version }),
         _ => Ok(ticket),
-    }
-}
-
-/// Finds a clock of the ticket that is breached and still runs: the reason to call somebody.
-async fn overrunning(tx: &mut Tx, ticket: TicketId) -> Result<Option<ClockId>> {
-    let of_ticket = clocks::of_ticket(tx, ticket).await?;
-    let overrun = of_ticket.iter().find(|s| s.clock.breached_at.is_some() && s.clock.running_since.is_some());
-    Ok(overrun.map(|stored| stored.id))
-}
-
-fn new_ticket(draft: Draft, now: Timestamp) -> Ticket {
-    Ticket {
-        id: TicketId::new(),
-        number: 0,
-        title: draft.title,
-        description: draft.description,
-        status: Status::New,
-        priority: draft.priority,
-        category: draft.category,
-        environment: draft.environment,
-        affected_service: draft.affected_service,
-        contact_name: draft.contact_name,
-        contact_email: draft.contact_email,
-        reporter_id: draft.actor.id,
-        assignee_id: draft.assignee_id,
-        version: 1,
-        created_at: now,
-        updated_at: now,
-        responded_at: None,
-        acknowledged_at: None,
-        acknowledged_by: None,
-        resolved_at: None,
-        closed_at: None,
-        traceparent: draft.traceparent,
-    }
-}
-
-fn change(
-    ticket: &Ticket,
-    field: &str,
-    old: Option<String>,
-    new: Option<String>,
-    actor: &Actor,
-) -> tickets::Change {
-    tickets::Change {
-        id: HistoryId::new(),
-        ticket_id: ticket.id,
-        version: ticket.version,
-        field: field.into(),
-        old_value: old,
-        new_value: new,
-        actor_id: Some(actor.id),
-        ip: actor.ip.clone(),
-        at: ticket.updated_at,
-    }
-}
-
-/// The fields of the API that differ, with both values.
-fn differences(before: &Ticket, after: &Ticket, actor: &Actor) -> Vec<tickets::Change> {
-    fn fields(t: &Ticket) -> [(&'static str, Option<Cow<'_, str>>); 10] {
-        let text = |value: &'static str| Some(Cow::Borrowed(value));
-        [
-            ("title", Some(Cow::Borrowed(&*t.title))),
-            ("description", Some(Cow::Borrowed(&*t.description))),
-            ("status", text(t.status.as_str())),
-            ("priority", text(t.priority.as_str())),
-            ("category", text(t.category.as_str())),
-            ("environment", t.environment.as_deref().map(Cow::Borrowed)),
-            ("affected_service", t.affected_service.as_deref().map(Cow::Borrowed)),
-            ("contact", contact(t).map(Cow::Owned)),
-            ("assignee_id", t.assignee_id.map(|id| Cow::Owned(id.to_string()))),
-            ("acknowledged_by", t.acknowledged_by.map(|id| Cow::Owned(id.to_string()))),
-        ]
-    }
-    let pairs = fields(before).into_iter().zip(fields(after));
-    let changed = pairs.filter(|((_, old), (_, new))| old != new);
-    changed
-        .map(|((field, old), (_, new))| {
-            change(after, field, old.map(Cow::into_owned), new.map(Cow::into_owned), actor)
-        })
-        .collect()
-}
-
-fn contact(ticket: &Ticket) -> Option<String> {
-    match (&ticket.contact_name, &ticket.contact_email) {
-        (None, None) => None,
-        (name, email) => {
-            Some(format!("{} <{}>", name.as_deref().unwrap_or(""), email.as_deref().unwrap_or("")))
-        }
     }
 }

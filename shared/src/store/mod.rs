@@ -1,8 +1,10 @@
 //! All SQL. One text serves PostgreSQL and SQLite; a file holds a family of tables.
 
 pub mod acknowledgements;
+pub mod calendars;
 pub mod clocks;
 pub mod db;
+pub mod definitions;
 pub mod desk;
 pub mod escalations;
 pub mod held;
@@ -13,6 +15,7 @@ pub mod notifications;
 pub mod preferences;
 pub mod query;
 pub mod recipients;
+pub mod rulebook;
 pub mod schedules;
 pub mod signing_keys;
 pub mod tickets;

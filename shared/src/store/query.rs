@@ -72,6 +72,9 @@ into_value! {
     crate::ids::EscalationId => Uuid(|v: crate::ids::EscalationId| v.0),
     crate::ids::HistoryId => Uuid(|v: crate::ids::HistoryId| v.0),
     crate::ids::ClaimToken => Uuid(|v: crate::ids::ClaimToken| v.0),
+    crate::ids::DefinitionId => Uuid(|v: crate::ids::DefinitionId| v.0),
+    crate::ids::VersionId => Uuid(|v: crate::ids::VersionId| v.0),
+    crate::ids::ReplanId => Uuid(|v: crate::ids::ReplanId| v.0),
 }
 
 macro_rules! text_into_value {
@@ -81,15 +84,22 @@ macro_rules! text_into_value {
                 Self::Text(Some(value.as_str().to_owned()))
             }
         }
+        impl From<Option<$from>> for Value {
+            fn from(value: Option<$from>) -> Self {
+                Self::Text(value.map(|value| value.as_str().to_owned()))
+            }
+        }
     )*};
 }
 
 text_into_value! {
+    crate::domain::definition::Kind,
     crate::domain::escalation::StopReason,
     crate::domain::job::Ending,
     crate::domain::job::Priority,
     crate::domain::role::Role,
     crate::domain::sla::Metric,
+    crate::domain::sla::Mode,
     crate::domain::sla::State,
     crate::domain::ticket::Category,
     crate::domain::ticket::Priority,
@@ -118,6 +128,16 @@ impl<'a> From<&'a Db> for Target<'a> {
 impl<'a> From<&'a mut Tx> for Target<'a> {
     fn from(tx: &'a mut Tx) -> Self {
         Self::Tx(tx)
+    }
+}
+
+impl Target<'_> {
+    /// The same place again, for another statement.
+    pub fn again(&mut self) -> Target<'_> {
+        match self {
+            Self::Db(db) => Target::Db(db),
+            Self::Tx(tx) => Target::Tx(tx),
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use super::db::Tx;
 use super::query::{Query, Target, Value, query};
 use super::{Db, Result};
 use crate::domain::sla;
+use crate::domain::sla::policy::Facts;
 use crate::domain::ticket::{Category, Priority, Status};
-use crate::ids::{ClockId, HistoryId, TicketId, UserId};
+use crate::ids::{ClockId, DefinitionId, HistoryId, TicketId, UserId, VersionId};
 use crate::time::Timestamp;
 
 /// A ticket.
@@ -39,6 +40,10 @@ pub struct Ticket {
     pub reporter_id: UserId,
     /// Who works on it.
     pub assignee_id: Option<UserId>,
+    /// The team it is given to.
+    pub team_id: Option<DefinitionId>,
+    /// The version of the policy it came under; none for the built-in one.
+    pub sla_policy_version_id: Option<VersionId>,
     /// 1 at first, one more with every change.
     pub version: i64,
     /// When it was opened.
@@ -65,17 +70,31 @@ impl Ticket {
     pub fn key(&self) -> String {
         format!("INC-{}", self.number)
     }
+
+    /// What a policy is chosen by.
+    #[must_use]
+    pub fn facts<'a>(&'a self, labels: &'a [String]) -> Facts<'a> {
+        Facts {
+            category: self.category,
+            priority: self.priority,
+            team: self.team_id,
+            labels,
+            environment: self.environment.as_deref(),
+            contact: self.contact_email.as_deref(),
+        }
+    }
 }
 
 const INSERT: &str = "
     INSERT INTO tickets (id, title, description, status, priority, category, environment, affected_service, contact_name,
-        contact_email, reporter_id, assignee_id, version, created_at, updated_at, traceparent)
+        contact_email, reporter_id, assignee_id, team_id, sla_policy_version_id, version, created_at, updated_at,
+        traceparent)
     {rows}
     RETURNING id, number";
 
 /// Inserts tickets and gives each its number.
 pub async fn insert(tx: &mut Tx, tickets: &mut [Ticket]) -> Result<()> {
-    let row = |t: &Ticket| -> [Value; 16] {
+    let row = |t: &Ticket| -> [Value; 18] {
         [
             t.id.into(),
             t.title.as_str().into(),
@@ -89,6 +108,8 @@ pub async fn insert(tx: &mut Tx, tickets: &mut [Ticket]) -> Result<()> {
             t.contact_email.as_deref().into(),
             t.reporter_id.into(),
             t.assignee_id.into(),
+            t.team_id.into(),
+            t.sla_policy_version_id.into(),
             t.version.into(),
             t.created_at.into(),
             t.updated_at.into(),
@@ -107,6 +128,7 @@ const UPDATE: &str = "
     UPDATE tickets SET title = $3, description = $4, status = $5, priority = $6, category = $7, environment = $8,
         affected_service = $9, contact_name = $10, contact_email = $11, assignee_id = $12, updated_at = $13,
         responded_at = $14, acknowledged_at = $15, acknowledged_by = $16, resolved_at = $17, closed_at = $18,
+        team_id = $19, sla_policy_version_id = $20,
         version = version + 1
     WHERE id = $1 AND version = $2";
 
@@ -120,6 +142,7 @@ pub async fn update(tx: &mut Tx, ticket: &mut Ticket) -> Result<bool> {
     let update =
         update.bind(t.contact_email.as_deref()).bind(t.assignee_id).bind(t.updated_at).bind(t.responded_at);
     let update = update.bind(t.acknowledged_at).bind(t.acknowledged_by).bind(t.resolved_at).bind(t.closed_at);
+    let update = update.bind(t.team_id).bind(t.sla_policy_version_id);
     let updated = update.execute(tx).await? == 1;
     ticket.version += i64::from(updated);
     Ok(updated)
@@ -140,6 +163,21 @@ pub async fn by_number(db: &Db, number: i64) -> Result<Option<TicketId>> {
 /// Finds a ticket and keeps others from changing it until the transaction ends.
 pub async fn lock(tx: &mut Tx, id: TicketId) -> Result<Option<Ticket>> {
     query("SELECT * FROM tickets WHERE id = $1 {for_update}").bind(id).optional(tx).await
+}
+
+/// Finds several tickets and keeps others from changing them until the transaction ends, in one order.
+pub async fn lock_all(tx: &mut Tx, ids: &[TicketId]) -> Result<Vec<Ticket>> {
+    let select = query("SELECT * FROM tickets WHERE id IN ({rows}) ORDER BY id {for_update}");
+    select.rows(ids.iter().map(|id| [(*id).into()])).all(tx).await
+}
+
+/// Lists the policies that tickets came under, for those that came under another than the built-in one.
+pub async fn policies_of(tx: &mut Tx, ids: &[TicketId]) -> Result<Vec<(TicketId, VersionId)>> {
+    let select = query(
+        "SELECT id, sla_policy_version_id FROM tickets
+        WHERE id IN ({rows}) AND sla_policy_version_id IS NOT NULL",
+    );
+    select.rows(ids.iter().map(|id| [(*id).into()])).all(tx).await
 }
 
 /// Finds the ticket that a clock belongs to.

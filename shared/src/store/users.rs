@@ -54,6 +54,18 @@ pub async fn list(db: &Db) -> Result<Vec<User>> {
     query("SELECT * FROM users ORDER BY email").all(db).await
 }
 
+/// Lists those of some users who exist.
+pub async fn of_ids(on: impl Into<Target<'_>>, ids: &[UserId]) -> Result<Vec<User>> {
+    query("SELECT * FROM users WHERE id IN ({rows})").rows(ids.iter().map(|id| [(*id).into()])).all(on).await
+}
+
+/// Lists the roles of those who can sign in, each once.
+pub async fn roles(on: impl Into<Target<'_>>) -> Result<Vec<Role>> {
+    let roles: Vec<(Role,)> =
+        query("SELECT DISTINCT role FROM users WHERE disabled_at IS NULL").all(on).await?;
+    Ok(roles.into_iter().map(|(role,)| role).collect())
+}
+
 /// Disables a user, who can then neither sign in nor use a token; `false` when there is no such enabled user.
 pub async fn disable(tx: &mut Tx, email: &str, at: Timestamp) -> Result<bool> {
     let update = query("UPDATE users SET disabled_at = $2 WHERE email = $1 AND disabled_at IS NULL");

@@ -10,6 +10,7 @@ use shared::domain::job::{Ending, Noop, Priority as Queue};
 use shared::domain::ticket::{Priority, Status};
 use shared::ids::{ClaimToken, JobId, WorkerId};
 use shared::store::desk::Error;
+use shared::store::escalations::Opening;
 use shared::store::idempotency::{self, Claim};
 use shared::store::jobs::{End, NewJob};
 use shared::store::notifications::Recipient;
@@ -179,8 +180,15 @@ async fn a_move_and_a_sweep_of_one_ticket_do_not_deadlock(t: Testbed) {
     };
     let opening = async {
         somebody_waits(&t).await;
-        let breaches = due.iter().map(|stored| (stored.ticket_id, stored.id));
-        escalations::open(&mut sweeping, breaches, t.now(), t.now()).await.unwrap();
+        let (policy, since, first_step_at) = (None, t.now(), t.now());
+        let opening = |stored: &clocks::Stored| Opening {
+            ticket: stored.ticket_id,
+            clock: stored.id,
+            policy,
+            since,
+            first_step_at,
+        };
+        escalations::open(&mut sweeping, due.iter().map(opening)).await.unwrap();
         commit(sweeping).await
     };
     let (moved, _) = at_once(async { tokio::join!(moving, opening) }).await;
@@ -217,9 +225,9 @@ async fn a_sweep_during_an_acknowledgement_opens_no_escalation(t: Testbed) {
 
 async fn acknowledging_stops_the_escalation_that_is_taking_a_step(t: Testbed) {
     let ticket = t.open(Priority::Critical).await;
-    t.advance(hours(9));
+    t.advance(minutes(61));
     t.sweep().await;
-    t.advance(hours(1));
+    t.advance(minutes(15));
     let mut stepping = begin(&t).await;
     assert_eq!(t.desk.escalate(&mut stepping, 100).await.unwrap(), 1);
     let acknowledging = write(&t, async |tx| t.desk.acknowledge(tx, ticket.id, None, &t.staff()).await);

@@ -27,10 +27,12 @@ async fn an_escalation_steps_until_somebody_acknowledges(t: Testbed) {
     let ticket = t.open(Priority::Critical).await;
     t.advance(minutes(61));
     t.sweep().await;
-    for (done, wait) in (0..).zip([15, 30, 60, 120, 240, 240]) {
+    // However late the breach was seen, its steps count from its instant.
+    for (done, offset) in (0..).zip([15, 45, 105, 225, 465, 705]) {
         let escalation = &escalations(&t, &ticket).await[0];
-        assert_eq!((escalation.steps_done, escalation.next_step_at), (done, Some(t.now() + minutes(wait))));
-        t.advance(minutes(wait) - micros(1));
+        let step_at = at(minutes(60 + offset));
+        assert_eq!((escalation.steps_done, escalation.next_step_at), (done, Some(step_at)));
+        t.advance(step_at - t.now() - micros(1));
         assert_eq!(escalate(&t).await, 0);
         t.advance(micros(1));
         assert_eq!(escalate(&t).await, 1);
@@ -58,7 +60,10 @@ async fn steps_missed_in_an_outage_are_not_made_up_for(t: Testbed) {
     assert_eq!(escalate(&t).await, 1);
     assert_eq!(escalate(&t).await, 0);
     let escalation = &escalations(&t, &ticket).await[0];
-    assert_eq!((escalation.steps_done, escalation.next_step_at), (1, Some(t.now() + minutes(30))));
+    // 101 h less the hour of the target: the fourth step fell after 225 minutes, the others every 240 minutes.
+    let (done, next) = (28, minutes(60 + 225 + 25 * 240));
+    assert_eq!((escalation.steps_done, escalation.next_step_at), (done, Some(at(next))));
+    assert_eq!(told(&t).await[0], (Queue::High, "escalation.step", 1), "only the last is announced");
 }
 
 async fn acknowledging_twice_changes_nothing(t: Testbed) {

@@ -4,7 +4,7 @@ use shared::domain::escalation::StopReason;
 use shared::domain::ticket::Priority;
 use shared::ids::{ClockId, EscalationId};
 use shared::on_both;
-use shared::store::escalations::{self, Escalation};
+use shared::store::escalations::{self, Escalation, Opening};
 use shared::store::tickets::Ticket;
 use shared::testkit::Testbed;
 
@@ -25,8 +25,9 @@ async fn first_clock(t: &Testbed, ticket: &Ticket) -> ClockId {
 async fn open(t: &Testbed, tickets: &[&Ticket], first_step: i64) {
     for ticket in tickets {
         let clock = first_clock(t, ticket).await;
-        let breaches = [(ticket.id, clock), (ticket.id, clock)];
-        write(t, async |tx| escalations::open(tx, breaches, t.now(), at(minutes(first_step))).await).await;
+        let first_step_at = at(minutes(first_step));
+        let opening = Opening { ticket: ticket.id, clock, policy: None, since: t.now(), first_step_at };
+        write(t, async |tx| escalations::open(tx, [opening, opening]).await).await;
     }
 }
 
@@ -42,13 +43,14 @@ async fn a_ticket_has_one_open_escalation(t: Testbed) {
     let ticket = t.open(Priority::High).await;
     open(&t, &[&ticket], 15).await;
     open(&t, &[&ticket], 20).await;
-    write(&t, async |tx| escalations::open(tx, [], t.now(), t.now()).await).await;
+    write(&t, async |tx| escalations::open(tx, []).await).await;
     let opened = of(&t, &ticket).await;
     assert_eq!(opened.len(), 1);
     let expected = Escalation {
         id: opened[0].id,
         ticket_id: ticket.id,
         clock_id: first_clock(&t, &ticket).await,
+        policy_version_id: None,
         opened_at: t.now(),
         steps_done: 0,
         next_step_at: Some(at(minutes(15))),
@@ -108,5 +110,5 @@ async fn a_stopped_escalation_is_over_and_another_may_follow(t: Testbed) {
         assert_eq!(claim(&t, 60, 10).await, []);
     }
     assert!(of(&t, &ticket).await.is_sorted_by_key(|e| e.stopped_at));
-    assert_eq!(of(&t, &ticket).await.len(), 3);
+    assert_eq!(of(&t, &ticket).await.len(), StopReason::ALL.len());
 }

@@ -8,6 +8,7 @@
 mod acknowledgements;
 mod clocks;
 mod concurrency;
+mod definitions;
 mod desk;
 mod desk_clocks;
 mod desk_escalation;

@@ -98,7 +98,7 @@ async fn a_stale_version_is_not_stored(t: Testbed) {
 
 async fn a_ticket_needs_a_reporter_who_exists(t: Testbed) {
     let mut draft = t.draft(Priority::Low);
-    draft.actor.id = UserId::new();
+    draft.reporter_id = UserId::new();
     let mut ticket = t.open(Priority::Low).await;
     (ticket.id, ticket.reporter_id) = (TicketId::new(), UserId::new());
     let error = refused(&t, async |tx| tickets::insert(tx, &mut [ticket]).await).await;
@@ -175,7 +175,7 @@ async fn shelf(t: &Testbed) -> Vec<Ticket> {
             let mut draft = t.draft(Priority::ALL[(i + j) % 4]);
             draft.category = Category::ALL[i % 5];
             draft.assignee_id = (i % 3 != 0).then_some(t.staff.id);
-            draft.actor = if i % 4 == 0 { t.staff() } else { t.customer() };
+            draft.reporter_id = if i % 4 == 0 { t.staff.id } else { t.customer.id };
             draft.labels = [("even", i % 2 == 0), ("second", j == 1)]
                 .iter()
                 .filter(|(_, set)| *set)
@@ -309,7 +309,7 @@ async fn key(t: &Testbed, sort: SortBy, ticket: &Ticket) -> (i64, TicketId) {
         SortBy::Status => ticket.status as i64,
         SortBy::DueAt => {
             let resolution = &t.clocks(ticket).await[1];
-            resolution.clock.due_at(&resolution.calendar()).map_or(i64::MAX, |at| at.timestamp_micros())
+            resolution.clock.due_at().map_or(i64::MAX, |at| at.timestamp_micros())
         }
     };
     (key, ticket.id)

@@ -14,6 +14,8 @@ on_both! {
     a_user_is_disabled_once,
     ensuring_a_user_twice_keeps_the_first,
     every_role_can_be_stored,
+    some_users_are_found_at_once,
+    the_roles_are_those_of_people_who_can_sign_in,
 }
 
 async fn a_user_is_found_by_identifier_and_by_address(t: Testbed) {
@@ -66,4 +68,20 @@ async fn every_role_can_be_stored(t: Testbed) {
         write(&t, async |tx| users::add(tx, &stored).await).await;
         assert_eq!(users::get(&t.db, stored.id).await.unwrap(), Some(stored));
     }
+}
+
+async fn some_users_are_found_at_once(t: Testbed) {
+    let nobody = user("x@example.org", Role::Admin).id;
+    let found = users::of_ids(&t.db, &[t.staff.id, nobody, t.staff.id]).await.unwrap();
+    assert_eq!(found, [t.staff.clone()]);
+    assert_eq!(users::of_ids(&t.db, &[]).await.unwrap(), []);
+}
+
+async fn the_roles_are_those_of_people_who_can_sign_in(t: Testbed) {
+    write(&t, async |tx| users::add(tx, &user("ann@example.org", Role::EndUser)).await).await;
+    let mut roles = users::roles(&t.db).await.unwrap();
+    roles.sort_unstable();
+    assert_eq!(roles, [Role::EndUser, Role::SeniorEngineer]);
+    write(&t, async |tx| users::disable(tx, "sam@example.org", at(seconds(1))).await).await;
+    assert_eq!(users::roles(&t.db).await.unwrap(), [Role::EndUser]);
 }

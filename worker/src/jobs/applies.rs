@@ -40,12 +40,15 @@ pub(super) async fn still_applies(
             let Some(escalation) = escalations::get(cx.db(), *escalation).await? else {
                 return Ok(Err("the escalation is gone"));
             };
-            match (escalation.stop_reason, clocks::get(cx.db(), escalation.clock_id).await?) {
-                (Some(reason), _) => Err(match reason {
-                    StopReason::Acknowledged => "somebody acknowledged the ticket",
-                    StopReason::Paused => "the clock is paused",
-                    StopReason::Resolved => "the ticket was resolved",
-                }),
+            let stopped = match escalation.stop_reason {
+                Some(StopReason::Acknowledged) => Some("somebody acknowledged the ticket"),
+                Some(StopReason::Paused) => Some("the clock is paused"),
+                Some(StopReason::Resolved) => Some("the ticket was resolved"),
+                // The last call is still to be made.
+                Some(StopReason::Exhausted) | None => None,
+            };
+            match (stopped, clocks::get(cx.db(), escalation.clock_id).await?) {
+                (Some(reason), _) => Err(reason),
                 (None, _) if escalation.steps_done > *step => Err("superseded by a later step"),
                 (None, Some(stored)) => Ok(Subject::Escalation(stored, *step)),
                 (None, None) => Err("the clock is gone"),

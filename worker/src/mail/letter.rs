@@ -124,7 +124,7 @@ pub(super) fn told(ticket: &Ticket, subject: &Subject, zone: Option<Tz>) -> (Str
     match subject {
         Subject::Created(clocks) => {
             let due = |s: &Stored| {
-                let due = s.clock.due_at(&s.calendar()).map_or_else(|| "paused".into(), |at| time(at, zone));
+                let due = s.clock.due_at().map_or_else(|| "paused".into(), |at| time(at, zone));
                 fact(if s.metric == Metric::Resolution { "Resolution due" } else { "Response due" }, due)
             };
             ("A ticket was opened.".into(), clocks.iter().map(due).collect())
@@ -151,7 +151,7 @@ pub(super) fn told(ticket: &Ticket, subject: &Subject, zone: Option<Tz>) -> (Str
 }
 
 fn due(stored: &Stored, zone: Option<Tz>) -> Vec<Value> {
-    let due_at = stored.clock.due_at(&stored.calendar()).map(|at| fact("Due", time(at, zone)));
+    let due_at = stored.clock.due_at().map(|at| fact("Due", time(at, zone)));
     due_at.into_iter().chain([fact("Target", span(stored.clock.target))]).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use shared::domain::cause::Cause;
-use shared::domain::sla::{Clock, Fraction, Metric};
+use shared::domain::sla::{Calendar, Clock, Fraction, Metric, Plan};
 use shared::domain::ticket::{Category, Priority, Status};
 use shared::ids::{ClockId, DigestId, NotificationId, TicketId, UserId};
 use shared::store::clocks::Stored;
@@ -27,6 +27,8 @@ fn ticket(title: &str) -> Ticket {
         contact_email: None,
         reporter_id: UserId::new(),
         assignee_id: None,
+        team_id: None,
+        sla_policy_version_id: None,
         version: 3,
         created_at: start(),
         updated_at: start(),
@@ -63,7 +65,12 @@ fn letter(ticket: &Ticket, subject: &Subject) -> Letter {
 const URL: &str = "https://desk.example.org";
 
 fn stored(ticket: &Ticket, metric: Metric, breached: bool) -> Stored {
-    let (mut clock, _) = Clock::start(TimeDelta::minutes(90), vec![Fraction::percent(75)], start());
+    let plan = Plan {
+        target: TimeDelta::minutes(90),
+        warn_at: vec![Fraction::percent(75)],
+        calendar: Calendar::AlwaysOpen,
+    };
+    let (mut clock, _) = Clock::start(plan, start());
     clock.breached_at = breached.then(|| start() + TimeDelta::minutes(90));
     Stored { id: ClockId::new(), ticket_id: ticket.id, metric, clock }
 }

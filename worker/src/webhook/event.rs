@@ -88,7 +88,7 @@ impl ClockData {
             metric: stored.metric,
             state: stored.clock.state(),
             target_ms: stored.clock.target.num_milliseconds(),
-            due_at: stored.clock.due_at(&stored.calendar()),
+            due_at: stored.clock.due_at(),
             breached_at: stored.clock.breached_at,
         }
     }

@@ -6,13 +6,15 @@
 
 mod definition;
 mod hours;
-mod zone;
+pub(crate) mod zone;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
 
+pub(crate) use definition::time_of_day;
 pub use definition::{Definition, Week, read_week};
+pub(crate) use hours::DAY_US;
 pub use hours::Hours;
 
 use crate::ids::VersionId;

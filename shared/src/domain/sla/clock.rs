@@ -8,7 +8,8 @@
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{Calendar, Fraction};
+use super::{Calendar, Fraction, Plan};
+use crate::ids::VersionId;
 use crate::time::Timestamp;
 
 crate::domain::text_enum! {
@@ -71,6 +72,9 @@ pub enum Event {
         target_us: i64,
         /// Shares of the target at which to warn, ascending.
         warn_at: Vec<Fraction>,
+        /// The version of the calendar it counts by; none for around the clock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        calendar: Option<VersionId>,
     },
     /// Somebody began to hold the clock.
     Paused {
@@ -85,12 +89,18 @@ pub enum Event {
         /// Who held it.
         hold: Hold,
     },
-    /// The target changed.
+    /// What was promised changed.
     Retargeted {
         /// The new target in microseconds of open time.
         target_us: i64,
         /// What happens to consumed time.
         mode: Mode,
+        /// The new shares of the target at which to warn; none where they stay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warn_at: Option<Vec<Fraction>>,
+        /// The version of the calendar it counts by from now on; none for around the clock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        calendar: Option<VersionId>,
     },
     /// What the clock measures was done.
     Stopped,
@@ -131,6 +141,21 @@ impl Event {
     }
 }
 
+/// Something to be done to a clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Let something happen.
+    Tell(Event),
+    /// Promise something else.
+    Retarget(Plan, Mode),
+}
+
+impl From<Event> for Command {
+    fn from(event: Event) -> Self {
+        Self::Tell(event)
+    }
+}
+
 /// An event with its place in the history of one clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
@@ -158,6 +183,8 @@ pub struct Clock {
     pub target: TimeDelta,
     /// Shares of the target at which to warn, ascending.
     pub warn_at: Vec<Fraction>,
+    /// What it counts by.
+    pub calendar: Calendar,
     /// How many of `warn_at` have been recorded since the target last changed.
     pub warned: usize,
     /// When it started.
@@ -195,10 +222,16 @@ pub struct Clock {
 impl Clock {
     /// Starts a clock and returns it with the event that says so.
     #[must_use]
-    pub fn start(target: TimeDelta, warn_at: Vec<Fraction>, at: Timestamp) -> (Self, Recorded) {
+    pub fn start(plan: Plan, at: Timestamp) -> (Self, Recorded) {
+        let event = Event::Started {
+            target_us: micros(plan.target),
+            warn_at: plan.warn_at.clone(),
+            calendar: plan.calendar.version(),
+        };
         let clock = Self {
-            target,
-            warn_at: warn_at.clone(),
+            target: plan.target,
+            warn_at: plan.warn_at,
+            calendar: plan.calendar,
             warned: 0,
             started_at: at,
             credit: TimeDelta::zero(),
@@ -216,27 +249,36 @@ impl Clock {
             seq: 1,
             last_at: at,
         };
-        let target_us = target.num_microseconds().unwrap_or(i64::MAX);
-        (clock, Recorded { seq: 1, at, event: Event::Started { target_us, warn_at } })
+        (clock, Recorded { seq: 1, at, event })
     }
 
-    /// Rebuilds a clock from its events; `None` when they do not begin with a start.
+    /// Rebuilds a clock from its events; `None` when they do not begin with a start, or name a calendar that
+    /// `calendar` does not know.
     #[must_use]
-    pub fn replay(events: &[Recorded], calendar: &Calendar) -> Option<Self> {
+    pub fn replay(events: &[Recorded], calendar: impl Fn(VersionId) -> Option<Calendar>) -> Option<Self> {
+        let known = |version: Option<VersionId>| version.map_or(Some(Calendar::AlwaysOpen), &calendar);
         let (first, rest) = events.split_first()?;
-        let Event::Started { target_us, warn_at } = &first.event else { return None };
-        let (mut clock, _) = Self::start(TimeDelta::microseconds(*target_us), warn_at.clone(), first.at);
+        let Event::Started { target_us, warn_at, calendar: version } = &first.event else { return None };
+        let target = TimeDelta::microseconds(*target_us);
+        let plan = Plan { target, warn_at: warn_at.clone(), calendar: known(*version)? };
+        let (mut clock, _) = Self::start(plan, first.at);
         for recorded in rest {
-            clock.apply(recorded, calendar);
+            if let Event::Retargeted { target_us, mode, warn_at, calendar: version } = &recorded.event {
+                let target = TimeDelta::microseconds(*target_us);
+                let warn_at = warn_at.clone().unwrap_or_else(|| clock.warn_at.clone());
+                clock.retarget(Plan { target, warn_at, calendar: known(*version)? }, *mode, recorded.at);
+            }
+            clock.apply(recorded);
         }
         Some(clock)
     }
 
-    /// Folds one event in. Events come in the order of `seq`, which is also the order of their instants.
-    pub fn apply(&mut self, recorded: &Recorded, calendar: &Calendar) {
+    /// Folds one event in, but for what a retarget promises. Events come in the order of `seq`, which is also the
+    /// order of their instants.
+    fn apply(&mut self, recorded: &Recorded) {
         let at = recorded.at;
         match &recorded.event {
-            Event::Started { .. } => {}
+            Event::Started { .. } | Event::Retargeted { .. } => {}
             Event::Paused { hold, .. } => {
                 *self.held(*hold) = true;
                 self.halt(at);
@@ -244,9 +286,6 @@ impl Clock {
             Event::Resumed { hold } => {
                 *self.held(*hold) = false;
                 self.run_if_free(at);
-            }
-            Event::Retargeted { target_us, mode } => {
-                self.retarget(TimeDelta::microseconds(*target_us), *mode, at, calendar);
             }
             Event::Stopped | Event::Cancelled => {
                 self.halt(at);
@@ -292,15 +331,15 @@ impl Clock {
         }
     }
 
-    fn retarget(&mut self, target: TimeDelta, mode: Mode, at: Timestamp, calendar: &Calendar) {
+    fn retarget(&mut self, plan: Plan, mode: Mode, at: Timestamp) {
         match mode {
             Mode::Retroactive => {}
             Mode::CarryFraction => {
-                self.begin_again(scaled(self.elapsed(at, calendar), target, self.target), at);
+                self.begin_again(scaled(self.elapsed(at), plan.target, self.target), at);
             }
             Mode::Restart => self.begin_again(TimeDelta::zero(), at),
         }
-        self.target = target;
+        (self.target, self.warn_at, self.calendar) = (plan.target, plan.warn_at, plan.calendar);
         self.warned = 0;
         self.retargeted_at = Some(at);
         self.revision += 1;
@@ -343,86 +382,95 @@ impl Clock {
 
     /// Measures the open, unpaused time since the start, as of `at`.
     #[must_use]
-    pub fn elapsed(&self, at: Timestamp, calendar: &Calendar) -> TimeDelta {
-        let runs = self.runs.iter().map(|run| calendar.open_between(run.from, run.to.min(at)));
-        let present = self.running_since.map_or(TimeDelta::zero(), |from| calendar.open_between(from, at));
+    pub fn elapsed(&self, at: Timestamp) -> TimeDelta {
+        let runs = self.runs.iter().map(|run| self.calendar.open_between(run.from, run.to.min(at)));
+        let present =
+            self.running_since.map_or(TimeDelta::zero(), |from| self.calendar.open_between(from, at));
         runs.fold(self.credit + present, |sum, open| sum + open)
     }
 
     /// Returns when the target is consumed; `None` while held, and when stopped before.
     #[must_use]
-    pub fn due_at(&self, calendar: &Calendar) -> Option<Timestamp> {
-        self.reach(self.target, calendar)
+    pub fn due_at(&self) -> Option<Timestamp> {
+        self.reach(self.target)
     }
 
     /// Returns the instant after which the target is exceeded, past or future; `None` if it will not be.
     #[must_use]
-    pub fn breach_at(&self, calendar: &Calendar) -> Option<Timestamp> {
-        self.exceed(self.target, calendar).map(|at| self.not_before_the_change(at))
+    pub fn breach_at(&self) -> Option<Timestamp> {
+        self.exceed(self.target).map(|at| self.not_before_the_change(at))
     }
 
     /// Returns when each warning falls on the elapsed axis.
-    pub fn warnings<'a>(
-        &'a self,
-        calendar: &'a Calendar,
-    ) -> impl Iterator<Item = (Fraction, Option<Timestamp>)> + 'a {
-        self.warn_at.iter().map(move |f| (*f, self.reach(f.of(self.target), calendar)))
+    pub fn warnings(&self) -> impl Iterator<Item = (Fraction, Option<Timestamp>)> + '_ {
+        self.warn_at.iter().map(|f| (*f, self.reach(f.of(self.target))))
     }
 
     /// Returns the earliest warning or breach not yet recorded; `None` when none can come without another event.
     #[must_use]
-    pub fn next_fire_at(&self, calendar: &Calendar) -> Option<Timestamp> {
+    pub fn next_fire_at(&self) -> Option<Timestamp> {
         if self.breached_at.is_some() {
             return None;
         }
-        let warning = self.warnings(calendar).skip(self.warned).find_map(|(_, at)| at);
-        warning.into_iter().chain(self.breach_at(calendar)).min()
+        let warning = self.warnings().skip(self.warned).find_map(|(_, at)| at);
+        warning.into_iter().chain(self.breach_at()).min()
     }
 
     /// Records every warning and the breach that fell due up to `now`, in the order of their instants.
-    pub fn fire(&mut self, now: Timestamp, calendar: &Calendar) -> Vec<Recorded> {
+    pub fn fire(&mut self, now: Timestamp) -> Vec<Recorded> {
         let mut fired = Vec::new();
         if self.breached_at.is_some() {
             return fired;
         }
-        let elapsed = self.elapsed(now, calendar);
+        let elapsed = self.elapsed(now);
         // A warning beyond the target would come after the breach: there is nothing left to warn of.
         while let Some(fraction) = self.warn_at.get(self.warned).copied()
             && elapsed.min(self.target) >= fraction.of(self.target)
-            && let Some(at) = self.reach(fraction.of(self.target), calendar)
+            && let Some(at) = self.reach(fraction.of(self.target))
         {
             let at = self.not_before_the_change(at);
-            fired.push(self.record(at, Event::Warned { fraction }, calendar));
+            fired.push(self.record(at, Event::Warned { fraction }));
         }
         if elapsed > self.target
-            && let Some(at) = self.breach_at(calendar)
+            && let Some(at) = self.breach_at()
         {
-            fired.push(self.record(at, Event::Breached { detected_at: now }, calendar));
+            fired.push(self.record(at, Event::Breached { detected_at: now }));
         }
         fired
     }
 
-    /// Takes a command: records what fell due before it, then the event itself, then what it caused.
+    /// Takes a command: records what fell due before it, then its event, then what it caused.
     ///
-    /// An event that changes nothing (pausing a paused clock, stopping a stopped one) records nothing of its own.
-    pub fn take(&mut self, event: Event, now: Timestamp, calendar: &Calendar) -> Vec<Recorded> {
+    /// One that changes nothing (pausing a paused clock, stopping a stopped one) records nothing of its own.
+    pub fn take(&mut self, command: impl Into<Command>, now: Timestamp) -> Vec<Recorded> {
         let at = now.max(self.last_at);
-        let mut recorded = self.fire(at, calendar);
-        if !self.would_change(&event) {
-            return recorded;
-        }
-        let retargeted = matches!(event, Event::Retargeted { .. });
-        recorded.push(self.record(at, event, calendar));
-        if retargeted {
-            recorded.extend(self.fire(at, calendar));
-            if self.breached_at.is_some()
-                && self.waived_at.is_none()
-                && self.elapsed(at, calendar) <= self.target
-            {
-                recorded.push(self.record(at, Event::Waived, calendar));
+        let mut recorded = self.fire(at);
+        match command.into() {
+            Command::Tell(event) if self.would_change(&event) => recorded.push(self.record(at, event)),
+            Command::Retarget(plan, mode) if self.would_differ(&plan, mode) => {
+                let event = Event::Retargeted {
+                    target_us: micros(plan.target),
+                    mode,
+                    warn_at: (plan.warn_at != self.warn_at).then(|| plan.warn_at.clone()),
+                    calendar: plan.calendar.version(),
+                };
+                self.retarget(plan, mode, at);
+                recorded.push(self.record(at, event));
+                recorded.extend(self.fire(at));
+                if self.breached_at.is_some() && self.waived_at.is_none() && self.elapsed(at) <= self.target {
+                    recorded.push(self.record(at, Event::Waived));
+                }
             }
+            Command::Tell(_) | Command::Retarget(..) => {}
         }
         recorded
+    }
+
+    fn would_differ(&self, plan: &Plan, mode: Mode) -> bool {
+        let same = plan.target == self.target
+            && plan.warn_at == self.warn_at
+            && plan.calendar.version() == self.calendar.version();
+        self.is_open() && (!same || mode == Mode::Restart)
     }
 
     fn would_change(&self, event: &Event) -> bool {
@@ -431,19 +479,19 @@ impl Clock {
             Event::Paused { hold: Hold::Status, .. } => self.is_open() && !self.held_by_status,
             Event::Resumed { hold: Hold::Manual } => self.held_manually,
             Event::Resumed { hold: Hold::Status } => self.held_by_status,
-            Event::Retargeted { target_us, mode } => {
-                let other = Some(*target_us) != self.target.num_microseconds();
-                self.is_open() && (other || *mode == Mode::Restart)
-            }
             Event::Stopped | Event::Cancelled => self.is_open(),
             Event::Reopened => self.stopped_at.is_some() && !self.cancelled,
-            Event::Started { .. } | Event::Warned { .. } | Event::Breached { .. } | Event::Waived => false,
+            Event::Started { .. }
+            | Event::Retargeted { .. }
+            | Event::Warned { .. }
+            | Event::Breached { .. }
+            | Event::Waived => false,
         }
     }
 
-    fn record(&mut self, at: Timestamp, event: Event, calendar: &Calendar) -> Recorded {
+    fn record(&mut self, at: Timestamp, event: Event) -> Recorded {
         let recorded = Recorded { seq: self.seq + 1, at, event };
-        self.apply(&recorded, calendar);
+        self.apply(&recorded);
         recorded
     }
 
@@ -452,41 +500,45 @@ impl Clock {
     }
 
     /// First instant at which `elapsed ≥ span`.
-    fn reach(&self, span: TimeDelta, calendar: &Calendar) -> Option<Timestamp> {
+    fn reach(&self, span: TimeDelta) -> Option<Timestamp> {
         let mut left = span - self.credit;
         if left <= TimeDelta::zero() {
             return Some(self.counting_from());
         }
         for run in &self.runs {
-            let open = calendar.open_between(run.from, run.to);
+            let open = self.calendar.open_between(run.from, run.to);
             if open >= left {
-                return calendar.reach(run.from, left);
+                return self.calendar.reach(run.from, left);
             }
             left -= open;
         }
-        calendar.reach(self.running_since?, left)
+        self.calendar.reach(self.running_since?, left)
     }
 
     /// Infimum of the instants at which `elapsed > span`.
-    fn exceed(&self, span: TimeDelta, calendar: &Calendar) -> Option<Timestamp> {
+    fn exceed(&self, span: TimeDelta) -> Option<Timestamp> {
         let mut left = span - self.credit;
         if left < TimeDelta::zero() {
             return Some(self.counting_from());
         }
         for run in &self.runs {
-            let open = calendar.open_between(run.from, run.to);
+            let open = self.calendar.open_between(run.from, run.to);
             if open > left {
-                return calendar.exceed(run.from, left);
+                return self.calendar.exceed(run.from, left);
             }
             left -= open;
         }
-        calendar.exceed(self.running_since?, left)
+        self.calendar.exceed(self.running_since?, left)
     }
+}
+
+fn micros(span: TimeDelta) -> i64 {
+    span.num_microseconds().unwrap_or(i64::MAX)
 }
 
 /// `consumed × new ÷ old`, in whole microseconds, rounded down: a change never takes more than it should.
 fn scaled(consumed: TimeDelta, new: TimeDelta, old: TimeDelta) -> TimeDelta {
-    let us = |d: TimeDelta| i128::from(d.num_microseconds().unwrap_or(i64::MAX));
+    let us = |d: TimeDelta| i128::from(micros(d));
     if us(old) == 0 {
         return consumed;
     }

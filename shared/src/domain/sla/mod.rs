@@ -5,5 +5,5 @@ pub mod clock;
 pub mod policy;
 
 pub use calendar::Calendar;
-pub use clock::{Clock, Event, Hold, Metric, Mode, Recorded, State};
-pub use policy::{Fraction, Policy};
+pub use clock::{Clock, Command, Event, Hold, Metric, Mode, Recorded, State};
+pub use policy::{Fraction, Plan, Policy};

@@ -164,7 +164,7 @@ fn window(text: &str) -> Option<(i64, i64)> {
 }
 
 /// Microseconds since midnight of `HH:MM` or `HH:MM:SS`, up to `24:00`.
-fn time_of_day(text: &str) -> Option<i64> {
+pub(crate) fn time_of_day(text: &str) -> Option<i64> {
     let mut parts = text.split(':').map(|part| {
         let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
         part.parse::<i64>().ok().filter(|_| digits)

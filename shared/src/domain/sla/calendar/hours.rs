@@ -11,7 +11,7 @@ use super::zone::spans;
 use super::{END_US, Week};
 use crate::ids::VersionId;
 
-pub(super) const DAY_US: i64 = 86_400_000_000;
+pub(crate) const DAY_US: i64 = 86_400_000_000;
 
 /// The Monday before the Unix epoch, in days since it.
 const MONDAY: i64 = -3;

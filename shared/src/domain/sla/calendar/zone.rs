@@ -16,13 +16,13 @@ const SECOND_US: i64 = 1_000_000;
 
 /// An interval with one offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     /// First microsecond since the Unix epoch.
-    pub(super) from: i64,
+    pub(crate) from: i64,
     /// First microsecond after it.
-    pub(super) to: i64,
+    pub(crate) to: i64,
     /// Local time less UTC, in microseconds.
-    pub(super) offset: i64,
+    pub(crate) offset: i64,
 }
 
 type Year = OnceLock<Box<[Span]>>;
@@ -33,7 +33,7 @@ static KNOWN: LazyLock<Vec<OnceLock<Box<[Year]>>>> =
 
 /// Lists the spans from the one that contains `from` on, without end but that of time. A span that crosses the turn
 /// of a year comes in two pieces.
-pub(super) fn spans(zone: Tz, from: i64) -> impl Iterator<Item = Span> {
+pub(crate) fn spans(zone: Tz, from: i64) -> impl Iterator<Item = Span> {
     let first = year_of(from);
     let years = (first..=YEARS.end).flat_map(move |year| year_spans(zone, year).iter().copied());
     years.skip_while(move |span| span.to <= from)

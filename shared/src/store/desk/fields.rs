@@ -1,0 +1,95 @@
+//! The fields of a ticket: what they are at first, and which of them a change changed.
+
+use std::borrow::Cow;
+
+use super::{Actor, Draft};
+use crate::domain::ticket::Status;
+use crate::ids::{HistoryId, TicketId};
+use crate::store::tickets::{self, Ticket};
+use crate::time::Timestamp;
+
+pub(super) fn new_ticket(draft: Draft, now: Timestamp) -> Ticket {
+    Ticket {
+        id: TicketId::new(),
+        number: 0,
+        title: draft.title,
+        description: draft.description,
+        status: Status::New,
+        priority: draft.priority,
+        category: draft.category,
+        environment: draft.environment,
+        affected_service: draft.affected_service,
+        contact_name: draft.contact_name,
+        contact_email: draft.contact_email,
+        reporter_id: draft.reporter_id,
+        assignee_id: draft.assignee_id,
+        team_id: draft.team_id,
+        sla_policy_version_id: None,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        responded_at: None,
+        acknowledged_at: None,
+        acknowledged_by: None,
+        resolved_at: None,
+        closed_at: None,
+        traceparent: draft.traceparent,
+    }
+}
+
+pub(super) fn change(
+    ticket: &Ticket,
+    field: &str,
+    old: Option<String>,
+    new: Option<String>,
+    actor: &Actor,
+) -> tickets::Change {
+    tickets::Change {
+        id: HistoryId::new(),
+        ticket_id: ticket.id,
+        version: ticket.version,
+        field: field.into(),
+        old_value: old,
+        new_value: new,
+        actor_id: actor.id,
+        ip: actor.ip.clone(),
+        at: ticket.updated_at,
+    }
+}
+
+/// The fields of the API that differ, with both values.
+pub(super) fn differences(before: &Ticket, after: &Ticket, actor: &Actor) -> Vec<tickets::Change> {
+    fn fields(t: &Ticket) -> [(&'static str, Option<Cow<'_, str>>); 12] {
+        let text = |value: &'static str| Some(Cow::Borrowed(value));
+        [
+            ("title", Some(Cow::Borrowed(&*t.title))),
+            ("description", Some(Cow::Borrowed(&*t.description))),
+            ("status", text(t.status.as_str())),
+            ("priority", text(t.priority.as_str())),
+            ("category", text(t.category.as_str())),
+            ("environment", t.environment.as_deref().map(Cow::Borrowed)),
+            ("affected_service", t.affected_service.as_deref().map(Cow::Borrowed)),
+            ("contact", contact(t).map(Cow::Owned)),
+            ("assignee_id", t.assignee_id.map(|id| Cow::Owned(id.to_string()))),
+            ("team_id", t.team_id.map(|id| Cow::Owned(id.to_string()))),
+            ("sla_policy_version_id", t.sla_policy_version_id.map(|id| Cow::Owned(id.to_string()))),
+            ("acknowledged_by", t.acknowledged_by.map(|id| Cow::Owned(id.to_string()))),
+        ]
+    }
+    let pairs = fields(before).into_iter().zip(fields(after));
+    let changed = pairs.filter(|((_, old), (_, new))| old != new);
+    changed
+        .map(|((field, old), (_, new))| {
+            change(after, field, old.map(Cow::into_owned), new.map(Cow::into_owned), actor)
+        })
+        .collect()
+}
+
+fn contact(ticket: &Ticket) -> Option<String> {
+    match (&ticket.contact_name, &ticket.contact_email) {
+        (None, None) => None,
+        (name, email) => {
+            Some(format!("{} <{}>", name.as_deref().unwrap_or(""), email.as_deref().unwrap_or("")))
+        }
+    }
+}
