@@ -5,6 +5,7 @@ pub mod escalation;
 pub mod job;
 pub mod role;
 pub mod sla;
+pub mod span;
 pub mod ticket;
 
 /// Tells whether a text looks like one mail address: enough to keep out lists, names and header lines. Whether it

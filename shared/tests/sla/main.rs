@@ -1,8 +1,4 @@
 //! The SLA engine against worked examples, and against an oracle that shares nothing with it.
 
-mod case;
-mod history;
-mod oracle;
-mod properties;
-mod sentences;
+mod simulate;
 mod vectors;
