@@ -43,7 +43,8 @@ impl Trial {
     /// Runs all cases and counts them by their states; the first that does not agree ends it with its line.
     fn run(&self) -> BTreeMap<String, u64> {
         let calendars = self.cases.div_ceil(CASES);
-        let (next, states) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
+        let (next, agreed) = (AtomicU64::new(0), AtomicU64::new(0));
+        let states = Mutex::new(BTreeMap::new());
         let work = || {
             let mut mine: BTreeMap<String, u64> = BTreeMap::new();
             loop {
@@ -54,8 +55,9 @@ impl Trial {
                 let left = (self.cases - number * CASES).min(CASES);
                 self.calendar(number, left, &mut mine).unwrap_or_else(|disagreement| {
                     next.store(calendars, Ordering::Relaxed);
-                    panic!("{disagreement}");
+                    panic!("after {} cases that agreed: {disagreement}", agreed.load(Ordering::Relaxed));
                 });
+                agreed.fetch_add(left, Ordering::Relaxed);
             }
             let mut states = states.lock().expect("nobody panics here");
             for (state, count) in mine {
@@ -104,7 +106,7 @@ fn compare(case: &Value, horizon: &Horizon) -> Result<String, String> {
     match disagreement(&answer, &verdict, horizon) {
         None => Ok(verdict.state.to_owned()),
         Some(field) => Err(format!(
-            "The engine is wrong about `{field}`. Reproduce it by `dogwatch sla simulate` with this line:\n\
+            "the engine is wrong about `{field}`. Reproduce it by `dogwatch sla simulate` with this line:\n\
              {line}\nanswer: {answer}\nrules:  {verdict:?}"
         )),
     }
@@ -161,7 +163,7 @@ fn compare_hours(definition: &Value, horizon: &Horizon) -> Result<(), String> {
     let found: Vec<_> = found.map(|open| (open.from.timestamp(), open.to.timestamp())).collect();
     let agreed = found == expected;
     agreed.then_some(()).ok_or_else(|| {
-        format!("The engine is wrong about when this is open:\n{definition}\nanswer: {found:?}\nrules:  {expected:?}")
+        format!("the engine is wrong about when this is open:\n{definition}\nanswer: {found:?}\nrules:  {expected:?}")
     })
 }
 
@@ -191,7 +193,7 @@ fn it_agrees_where_offsets_have_seconds() {
 
 #[test]
 fn it_agrees_over_years() {
-    let trial = Trial { years: 1970..=2036, days: 300..=800, ..Trial::new(960, 3) };
+    let trial = Trial { years: 1970..=2036, days: 300..=800, ..Trial::new(480, 3) };
     is_varied(&trial.run());
 }
 
@@ -202,5 +204,5 @@ fn prove() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let trial = Trial::new(number("PROVE_CASES").unwrap_or(1_000_000), number("PROVE_SEED").unwrap_or(0));
     let states = trial.run();
-    println!("{} cases agreed: {states:?}", trial.cases);
+    println!("{} cases agreed, from seed {}: {states:?}", trial.cases, trial.seed);
 }
