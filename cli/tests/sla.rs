@@ -42,6 +42,18 @@ fn the_documented_examples_hold() {
 }
 
 #[test]
+fn the_manual_shows_what_is_answered() {
+    let page = include_str!("../../docs/sla.md");
+    let between = |text: &'static str, from: &str, to: &str| {
+        let (_, rest) = text.split_once(from).expect("it begins");
+        rest.split_once(to).expect("it ends")
+    };
+    let (cases, rest) = between(page, "<<'EOF'\n", "EOF\n");
+    let (expected, _) = between(rest, "```json\n", "```");
+    assert_eq!(answers(cases).1, expected.lines().collect::<Vec<_>>());
+}
+
+#[test]
 fn a_bad_line_is_answered_and_the_next_ones_too() {
     let good = r#"{"id":"good","start":"2026-03-04T08:00:00Z","target":"1h","at":"2026-03-04T08:00:00Z"}"#;
     let (status, answers) = answers(&format!("soon\n\n{{\"id\":\"bad\"}}\n{good}\n"));
