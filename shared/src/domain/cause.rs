@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job;
 use super::sla::Fraction;
-use crate::ids::{ClockId, EscalationId, TicketId};
+use crate::ids::{ClockId, EscalationId, TicketId, VersionId};
 
 /// What happened to a ticket that people want to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,20 @@ pub enum Cause {
         /// The clock; it breaches once.
         clock: ClockId,
     },
+    /// A share of a target was consumed at which an escalation policy calls somebody.
+    #[serde(rename = "escalation.early")]
+    EarlyStep {
+        /// The ticket.
+        ticket: TicketId,
+        /// The clock.
+        clock: ClockId,
+        /// How often the clock's target had changed.
+        revision: i64,
+        /// The version of the escalation policy.
+        policy: VersionId,
+        /// Which of its steps, from 1.
+        step: i64,
+    },
     /// Nobody has acknowledged a breach yet.
     #[serde(rename = "escalation.step")]
     EscalationStep {
@@ -69,6 +83,7 @@ impl Cause {
             | Self::Resolved { ticket, .. }
             | Self::Warning { ticket, .. }
             | Self::Breached { ticket, .. }
+            | Self::EarlyStep { ticket, .. }
             | Self::EscalationStep { ticket, .. } => *ticket,
         }
     }
@@ -81,7 +96,7 @@ impl Cause {
             Self::Resolved { .. } => "ticket.resolved",
             Self::Warning { .. } => "sla.warning",
             Self::Breached { .. } => "sla.breached",
-            Self::EscalationStep { .. } => "escalation.step",
+            Self::EarlyStep { .. } | Self::EscalationStep { .. } => "escalation.step",
         }
     }
 
@@ -95,6 +110,9 @@ impl Cause {
                 format!("warning:{clock}:{revision}:{}", fraction.0)
             }
             Self::Breached { clock, .. } => format!("breached:{clock}"),
+            Self::EarlyStep { clock, revision, policy, step, .. } => {
+                format!("early:{clock}:{revision}:{policy}:{step}")
+            }
             Self::EscalationStep { escalation, step, .. } => format!("step:{escalation}:{step}"),
         }
     }
@@ -103,7 +121,10 @@ impl Cause {
     #[must_use]
     pub const fn priority(&self) -> job::Priority {
         match self {
-            Self::Warning { .. } | Self::Breached { .. } | Self::EscalationStep { .. } => job::Priority::High,
+            Self::Warning { .. }
+            | Self::Breached { .. }
+            | Self::EarlyStep { .. }
+            | Self::EscalationStep { .. } => job::Priority::High,
             Self::Created { .. } | Self::Resolved { .. } => job::Priority::Normal,
         }
     }

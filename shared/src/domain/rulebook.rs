@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Rules;
 use super::sla::policy::{Facts, Matches};
-use super::sla::{Calendar, Fraction, Metric, Plan, Policy};
+use super::sla::{Calendar, Metric, Plan, Policy};
 use super::ticket::Priority;
+use super::{Rules, escalation};
 use crate::ids::{DefinitionId, VersionId};
 
 /// A policy in force, with what it refers to.
@@ -27,9 +27,16 @@ pub struct InForce {
     /// The calendar's definition; none for around the clock.
     pub calendar_id: Option<DefinitionId>,
     /// Who is called, as the escalation policy is now; none for the built-in one.
-    pub escalation: Option<VersionId>,
-    /// Shares of the target at which somebody is called before the breach, ascending.
-    pub calls_at: Vec<Fraction>,
+    pub calls: Option<Arc<Calls>>,
+}
+
+/// An escalation policy in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// The version of its definition.
+    pub version: VersionId,
+    /// What it says.
+    pub policy: escalation::Definition,
 }
 
 impl InForce {
@@ -38,7 +45,8 @@ impl InForce {
     pub fn plan(&self, priority: Priority, metric: Metric, calendar: Calendar) -> Option<Plan> {
         let target = self.policy.target(priority, metric)?;
         let mut warn_at = self.policy.warn_at.clone();
-        warn_at.extend(&self.calls_at);
+        // A call before the breach is due at the same kind of instant as a warning.
+        warn_at.extend(self.calls.iter().flat_map(|calls| calls.policy.fraction_steps()).map(|(_, at)| at));
         warn_at.sort_unstable();
         warn_at.dedup();
         Some(Plan { target, warn_at, calendar })
@@ -56,8 +64,8 @@ pub struct Rulebook {
     pub policies: Vec<Arc<InForce>>,
     /// The calendars as they are now.
     pub calendars: HashMap<DefinitionId, Calendar>,
-    /// The versions of the escalation policies.
-    pub escalations: HashMap<DefinitionId, VersionId>,
+    /// The escalation policies as they are now.
+    pub escalations: HashMap<DefinitionId, Arc<Calls>>,
 }
 
 impl Rulebook {
@@ -72,8 +80,7 @@ impl Rulebook {
             policy: rules.sla.clone(),
             calendar: Calendar::AlwaysOpen,
             calendar_id: None,
-            escalation: None,
-            calls_at: Vec::new(),
+            calls: None,
         };
         let (policies, calendars, escalations) = (Vec::new(), HashMap::new(), HashMap::new());
         Self { revision: 0, built_in: Arc::new(built_in), policies, calendars, escalations }

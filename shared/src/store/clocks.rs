@@ -4,10 +4,9 @@ use chrono::TimeDelta;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::calendars;
 use super::db::Tx;
 use super::query::{Query, Target, Value, query};
-use super::{Db, Result};
+use super::{Db, Result, versions};
 use crate::domain::sla::clock::Run;
 use crate::domain::sla::{Calendar, Clock, Event, Fraction, Metric, Recorded};
 use crate::ids::{ClockId, TicketId, UserId, VersionId};
@@ -94,10 +93,11 @@ impl ClockRow {
 async fn stored(query: Query, on: impl Into<Target<'_>>) -> Result<Vec<Stored>> {
     let mut on = on.into();
     let rows: Vec<ClockRow> = query.all(on.again()).await?;
-    let versions = rows.iter().filter_map(|row| row.calendar_version_id);
-    let calendars = calendars::of_versions(on, versions).await?;
+    let used = rows.iter().filter_map(|row| row.calendar_version_id);
+    let calendars = versions::calendars(on, used).await?;
     let with = |row: ClockRow| {
-        let calendar = calendars.get(row.calendar_version_id)?;
+        let version = row.calendar_version_id;
+        let calendar = version.map_or(Ok(Calendar::AlwaysOpen), |version| calendars.get(version))?;
         Ok(row.with(calendar))
     };
     rows.into_iter().map(with).collect()

@@ -207,6 +207,11 @@ pub async fn get(
     select.bind(id).bind(kind).optional(on).await
 }
 
+/// Finds a definition of any kind, also one that was deleted.
+pub async fn any(on: impl Into<Target<'_>>, id: DefinitionId) -> super::Result<Option<Definition>> {
+    query("SELECT * FROM definitions WHERE id = $1").bind(id).optional(on).await
+}
+
 /// Finds a definition that was not deleted by its name.
 pub async fn by_name(on: impl Into<Target<'_>>, kind: Kind, name: &str) -> super::Result<Option<Definition>> {
     let select = query("SELECT * FROM definitions WHERE kind = $1 AND name = $2 AND deleted_at IS NULL");

@@ -1,7 +1,6 @@
 //! All SQL. One text serves PostgreSQL and SQLite; a file holds a family of tables.
 
 pub mod acknowledgements;
-pub mod calendars;
 pub mod clocks;
 pub mod db;
 pub mod definitions;
@@ -20,6 +19,7 @@ pub mod schedules;
 pub mod signing_keys;
 pub mod tickets;
 pub mod users;
+pub mod versions;
 pub mod workers;
 
 pub use db::{Committed, Db, Tx};

@@ -2,28 +2,19 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::FromRow;
-use sqlx::types::Json;
-
-use super::query::{Target, query};
-use super::{Error, Result, calendars};
-use crate::domain::Rules;
-use crate::domain::rulebook::{InForce, Rulebook};
-use crate::domain::sla::{Calendar, policy};
-use crate::ids::{DefinitionId, VersionId};
+use super::definitions::{self, Definition};
+use super::query::Target;
+use super::versions::{parsed, unreadable};
+use super::{Error, Result};
+use crate::domain::definition::Kind;
+use crate::domain::rulebook::{Calls, InForce, Rulebook};
+use crate::domain::sla::{Calendar, calendar, policy};
+use crate::domain::{Rules, escalation};
+use crate::ids::VersionId;
 
 /// The rules as they were last read; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Book(Arc<Mutex<Option<Arc<Rulebook>>>>);
-
-#[derive(FromRow)]
-struct Row {
-    id: DefinitionId,
-    kind: String,
-    name: String,
-    version_id: VersionId,
-    body: Json<serde_json::Value>,
-}
 
 impl Book {
     /// The rules in force now: those read before, unless a definition has changed since.
@@ -31,77 +22,82 @@ impl Book {
     /// A definition that cannot be read is left out and logged: tickets come under the next policy, not under none.
     pub async fn open(&self, on: impl Into<Target<'_>>, rules: &Rules) -> Result<Arc<Rulebook>> {
         let mut on = on.into();
-        let (revision,): (i64,) = query("SELECT revision FROM rulebook").one(on.again()).await?;
+        let revision = definitions::revision(on.again()).await?;
         if let Some(book) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
             && book.revision == revision
         {
             return Ok(Arc::clone(book));
         }
-        let book = Arc::new(read(on, rules, revision).await?);
+        let mut read = Vec::new();
+        // What a policy refers to comes before it.
+        for kind in [Kind::Calendar, Kind::EscalationPolicy, Kind::SlaPolicy] {
+            read.extend(definitions::all(on.again(), kind).await?);
+        }
+        let mut book = Rulebook { revision, ..Rulebook::built_in(rules) };
+        for definition in read {
+            if let Err(error) = enter(&mut book, &definition) {
+                let (kind, name) = (definition.kind.as_str(), definition.name);
+                tracing::error!(%error, kind, name, "a definition cannot be read and is left out");
+            }
+        }
+        let book = Arc::new(book);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&book));
         Ok(book)
     }
 }
 
-async fn read(on: Target<'_>, rules: &Rules, revision: i64) -> Result<Rulebook> {
-    let mut book = Rulebook { revision, ..Rulebook::built_in(rules) };
-    if revision == 0 {
-        return Ok(book);
-    }
-    let select = query(
-        "SELECT id, kind, name, version_id, body FROM definitions
-        WHERE deleted_at IS NULL AND kind IN ('calendar', 'escalation_policy', 'sla_policy')
-        ORDER BY kind, position, id",
-    );
-    let rows: Vec<Row> = select.all(on).await?;
-    // Policies come last, in the order of the kinds' names: what they refer to is read by then.
-    for row in rows {
-        let read = match &*row.kind {
-            "calendar" => parsed(&row)
-                .and_then(|definition| calendars::read(row.version_id, &definition))
-                .map(|calendar| drop(book.calendars.insert(row.id, calendar))),
-            "escalation_policy" => {
-                book.escalations.insert(row.id, row.version_id);
-                Ok(())
-            }
-            _ => parsed(&row).and_then(|definition: policy::Definition| {
-                let policy = in_force(&row, &definition, &book)?;
-                book.policies.extend(definition.enabled.then(|| Arc::new(policy)));
-                Ok(())
-            }),
-        };
-        if let Err(error) = read {
-            tracing::error!(%error, kind = row.kind, name = row.name, "a definition cannot be read and is left out");
+/// Enters a definition into a rulebook, in the place of its former version if there is one.
+///
+/// # Errors
+/// `Error::Corrupt` when it cannot be read.
+pub fn enter(book: &mut Rulebook, definition: &Definition) -> Result<()> {
+    let (version, body) = (definition.version_id, definition.body.0.clone());
+    match definition.kind {
+        Kind::Calendar => {
+            let calendar: calendar::Definition = parsed(body)?;
+            let calendar = calendar.read(Some(version)).map_err(unreadable)?;
+            book.calendars.insert(definition.id, calendar);
         }
+        Kind::EscalationPolicy => {
+            let policy: escalation::Definition = parsed(body)?;
+            book.escalations.insert(definition.id, Arc::new(Calls { version, policy }));
+        }
+        Kind::SlaPolicy => {
+            let written: policy::Definition = parsed(body)?;
+            let policy = Arc::new(in_force(definition, version, &written, book)?);
+            let place = book.policies.iter().position(|other| other.definition == Some(definition.id));
+            match (place, written.enabled) {
+                (Some(place), true) => book.policies[place] = policy,
+                (Some(place), false) => drop(book.policies.remove(place)),
+                (None, true) => book.policies.push(policy),
+                (None, false) => {}
+            }
+        }
+        Kind::Schedule | Kind::Team => {}
     }
-    Ok(book)
-}
-
-fn parsed<T: serde::de::DeserializeOwned>(row: &Row) -> Result<T> {
-    serde_json::from_value(row.body.0.clone())
-        .map_err(|error| Error::Corrupt(sqlx::Error::Decode(error.into())))
+    Ok(())
 }
 
 /// Makes a policy with what it refers to.
-fn in_force(row: &Row, definition: &policy::Definition, book: &Rulebook) -> Result<InForce> {
-    let policy = definition.read().map_err(|problems| {
-        let what = problems.into_iter().map(|p| format!("{}: {}", p.field, p.message)).collect::<Vec<_>>();
-        Error::Corrupt(sqlx::Error::Decode(what.join(" ").into()))
-    })?;
-    let calendar = match definition.calendar_id {
+fn in_force(
+    definition: &Definition,
+    version: VersionId,
+    written: &policy::Definition,
+    book: &Rulebook,
+) -> Result<InForce> {
+    let calendar = match written.calendar_id {
         None => Calendar::AlwaysOpen,
         Some(id) => book.calendars.get(&id).cloned().ok_or(Error::Corrupt(sqlx::Error::RowNotFound))?,
     };
     Ok(InForce {
-        version: Some(row.version_id),
-        definition: Some(row.id),
-        name: row.name.clone(),
-        matches: definition.matches.clone(),
-        policy,
+        version: Some(version),
+        definition: Some(definition.id),
+        name: definition.name.clone(),
+        matches: written.matches.clone(),
+        policy: written.read().map_err(unreadable)?,
         calendar,
-        calendar_id: definition.calendar_id,
-        escalation: definition.escalation_policy_id.and_then(|id| book.escalations.get(&id).copied()),
-        calls_at: Vec::new(),
+        calendar_id: written.calendar_id,
+        calls: written.escalation_policy_id.and_then(|id| book.escalations.get(&id).cloned()),
     })
 }
 
@@ -114,13 +110,12 @@ pub async fn by_version(
     if let Some(policy) = book.by_version(version) {
         return Ok(Arc::clone(policy));
     }
-    let select = query(
-        "SELECT d.id, d.kind, d.name, v.id AS version_id, v.body
-        FROM definition_versions v JOIN definitions d ON d.id = v.definition_id WHERE v.id = $1",
-    );
-    let row: Row = select.bind(version).one(on).await?;
-    let mut definition: policy::Definition = parsed(&row)?;
+    let gone = || Error::Corrupt(sqlx::Error::RowNotFound);
+    let mut on = on.into();
+    let stored = definitions::version(on.again(), version.ok_or_else(gone)?).await?.ok_or_else(gone)?;
+    let definition = definitions::any(on, stored.definition_id).await?.ok_or_else(gone)?;
+    let mut written: policy::Definition = parsed(stored.body.0)?;
     // A calendar that was deleted since: clocks that run keep the version they have.
-    definition.calendar_id = definition.calendar_id.filter(|id| book.calendars.contains_key(id));
-    Ok(Arc::new(in_force(&row, &definition, book)?))
+    written.calendar_id = written.calendar_id.filter(|id| book.calendars.contains_key(id));
+    Ok(Arc::new(in_force(&definition, stored.id, &written, book)?))
 }

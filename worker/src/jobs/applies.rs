@@ -2,8 +2,9 @@
 
 use shared::domain::cause::Cause;
 use shared::domain::escalation::StopReason;
+use shared::store::escalations::Escalation;
 use shared::store::tickets::Ticket;
-use shared::store::{clocks, escalations};
+use shared::store::{clocks, escalations, versions};
 use shared::telemetry;
 
 use crate::context::{Context, JobError};
@@ -33,6 +34,22 @@ pub(super) async fn still_applies(
                 _ => Ok(Subject::Warning(stored, *fraction)),
             }
         }
+        Cause::EarlyStep { clock, revision, policy, step, .. } => {
+            let Some(stored) = clocks::get(cx.db(), *clock).await? else {
+                return Ok(Err("the clock is gone"));
+            };
+            let policy = versions::escalation_policies(cx.db(), [*policy]).await?.get(*policy)?;
+            let at = policy.fraction_steps().find(|(place, _)| i64::try_from(*place + 1) == Ok(*step));
+            match (&stored.clock, at) {
+                _ if ticket.acknowledged_at.is_some() => Err("somebody acknowledged the ticket"),
+                (c, _) if c.breached_at.is_some() => Err("superseded by the breach"),
+                (c, _) if c.stopped_at.is_some() => Err("the clock was stopped"),
+                (c, _) if c.is_held() => Err("the clock is paused"),
+                (c, _) if c.revision != *revision => Err("the target changed"),
+                (_, Some((_, fraction))) => Ok(Subject::EarlyCall(stored, fraction)),
+                (_, None) => Err("the escalation policy has no such step"),
+            }
+        }
         Cause::Breached { clock, .. } => {
             clocks::get(cx.db(), *clock).await?.map(Subject::Breached).ok_or("the clock is gone")
         }
@@ -49,12 +66,21 @@ pub(super) async fn still_applies(
             };
             match (stopped, clocks::get(cx.db(), escalation.clock_id).await?) {
                 (Some(reason), _) => Err(reason),
-                (None, _) if escalation.steps_done > *step => Err("superseded by a later step"),
+                (None, _) if called_again(cx, &escalation, *step).await? => Err("superseded by a later step"),
                 (None, Some(stored)) => Ok(Subject::Escalation(stored, *step)),
                 (None, None) => Err("the clock is gone"),
             }
         }
     })
+}
+
+/// Tells whether a later step has been taken that calls the same people.
+async fn called_again(cx: &Context, escalation: &Escalation, step: i64) -> Result<bool, JobError> {
+    let Some(version) = escalation.policy_version_id else { return Ok(escalation.steps_done > step) };
+    let policy = versions::escalation_policies(cx.db(), [version]).await?.get(version)?;
+    // A step is counted from 1; the policy asks how many have been taken before it.
+    let place = |step: i64| policy.step(step - 1).map(|timing| timing.step_index);
+    Ok((step + 1..=escalation.steps_done).any(|later| place(later) == place(step)))
 }
 
 /// Links a trace that began without the ticket's, such as a breach's, to the ticket's.

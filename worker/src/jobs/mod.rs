@@ -6,6 +6,7 @@ mod hold;
 mod housekeeping;
 mod notify;
 mod reader;
+mod recipients;
 mod send_mail;
 mod send_webhook;
 #[cfg(test)]

@@ -41,7 +41,10 @@ impl Reader {
     ) -> Result<Story, JobError> {
         let urgent = matches!(
             *notification.cause,
-            Cause::Warning { .. } | Cause::Breached { .. } | Cause::EscalationStep { .. }
+            Cause::Warning { .. }
+                | Cause::Breached { .. }
+                | Cause::EarlyStep { .. }
+                | Cause::EscalationStep { .. }
         );
         let acknowledge = if urgent && self.may_acknowledge {
             let expires_at = cx.now() + LIFETIME;

@@ -21,6 +21,7 @@ pub(crate) enum Subject {
     Resolved,
     Warning(Stored, Fraction),
     Breached(Stored),
+    EarlyCall(Stored, Fraction),
     Escalation(Stored, i64),
 }
 
@@ -135,6 +136,14 @@ pub(super) fn told(ticket: &Ticket, subject: &Subject, zone: Option<Tz>) -> (Str
         ),
         Subject::Warning(stored, fraction) => (
             format!("{} % of the time for {} is used up.", fraction.whole_percent(), name(stored.metric)),
+            due(stored, zone),
+        ),
+        Subject::EarlyCall(stored, fraction) => (
+            format!(
+                "{} % of the time for {} is used up: you are called before it is missed.",
+                fraction.whole_percent(),
+                name(stored.metric)
+            ),
             due(stored, zone),
         ),
         Subject::Breached(stored) => {

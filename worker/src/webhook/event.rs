@@ -60,7 +60,7 @@ impl<'a> Event<'a> {
         let (clocks, step, percent): (Vec<&Stored>, _, _) = match subject {
             Subject::Created(clocks) => (clocks.iter().collect(), None, None),
             Subject::Resolved => (Vec::new(), None, None),
-            Subject::Warning(clock, fraction) => {
+            Subject::Warning(clock, fraction) | Subject::EarlyCall(clock, fraction) => {
                 (vec![clock], None, Some(fraction.whole_percent().to_string()))
             }
             Subject::Breached(clock) => (vec![clock], None, None),

@@ -1,13 +1,14 @@
 //! What happens to a ticket's clocks.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::{Actor, Desk, Error, Result, locked};
 use crate::domain::cause::Cause;
 use crate::domain::escalation::StopReason;
 use crate::domain::job::Notify;
 use crate::domain::rulebook::InForce;
-use crate::domain::sla::{Clock, Command, Event, Hold, Metric};
+use crate::domain::sla::{Clock, Command, Event, Fraction, Hold, Metric};
 use crate::domain::ticket::Priority;
 use crate::ids::{ClockId, TicketId};
 use crate::store::clocks::{self, Change, Stored};
@@ -140,29 +141,34 @@ impl Desk {
     /// Stores changed clocks, tells people of what fired, and opens escalations for breaches.
     pub(super) async fn settle(&self, tx: &mut Tx, changes: &[Change], now: Timestamp) -> Result<()> {
         clocks::save(tx, changes).await?;
-        let (mut announced, mut breached) = (Vec::new(), Vec::new());
+        let fires = |event: &Event| matches!(event, Event::Warned { .. } | Event::Breached { .. });
+        let fired = changes.iter().filter(|change| change.events.iter().any(|r| fires(&r.event)));
+        let policies = self.policies_of(tx, fired.map(|change| change.stored.ticket_id)).await?;
+        let (mut causes, mut breached) = (Vec::new(), Vec::new());
         for Change { stored, events, .. } in changes {
             let (ticket, clock) = (stored.ticket_id, stored.id);
             for recorded in events {
-                let cause = match recorded.event {
+                match recorded.event {
                     Event::Warned { fraction } => {
-                        Cause::Warning { ticket, clock, revision: stored.clock.revision, fraction }
+                        causes.extend(warned(stored, fraction, policies.get(&ticket).map(Arc::as_ref)));
                     }
                     Event::Breached { .. } => {
                         // A clock that stopped as it was found breached needs no escalation: nobody has to be
                         // called any more.
                         breached.extend(stored.clock.running_since.map(|_| (ticket, clock, recorded.at)));
-                        Cause::Breached { ticket, clock }
+                        causes.push(Cause::Breached { ticket, clock });
                     }
-                    _ => continue,
-                };
-                let priority = cause.priority();
-                // In a trace of its own, which the worker links to the ticket's: the sweep's means nothing to it.
-                announced.push(jobs::NewJob::of(&Notify { cause }).priority(priority).traced(None));
+                    _ => {}
+                }
             }
         }
-        self.open_escalations(tx, breached).await?;
-        jobs::enqueue(tx, announced, now).await?;
+        self.open_escalations(tx, breached, &policies).await?;
+        // In traces of their own, which the worker links to the ticket's: the sweep's means nothing to it.
+        let announced = causes.into_iter().map(|cause| {
+            let priority = cause.priority();
+            jobs::NewJob::of(&Notify { cause }).priority(priority).traced(None)
+        });
+        jobs::enqueue(tx, announced.collect(), now).await?;
         Ok(())
     }
 
@@ -172,6 +178,25 @@ impl Desk {
         let overruns = |s: &&Stored| s.clock.breached_at.is_some() && s.clock.running_since.is_some();
         Ok(of_ticket.iter().find(overruns).map(|stored| stored.id))
     }
+}
+
+/// What a share of the target means under a policy: a warning, a call before the breach, or both.
+fn warned(stored: &Stored, fraction: Fraction, policy: Option<&InForce>) -> Vec<Cause> {
+    let (ticket, clock, revision) = (stored.ticket_id, stored.id, stored.clock.revision);
+    let calls = policy.and_then(|policy| policy.calls.as_ref());
+    let steps = calls.into_iter().flat_map(|calls| {
+        let steps = calls.policy.fraction_steps().filter(|(_, at)| *at == fraction);
+        steps.map(|(place, _)| {
+            let step = i64::try_from(place).unwrap_or(i64::MAX).saturating_add(1);
+            Cause::EarlyStep { ticket, clock, revision, policy: calls.version, step }
+        })
+    });
+    let mut causes: Vec<Cause> = steps.collect();
+    // A share that neither names any more was promised by a former version.
+    if causes.is_empty() || policy.is_some_and(|policy| policy.policy.warn_at.contains(&fraction)) {
+        causes.insert(0, Cause::Warning { ticket, clock, revision, fraction });
+    }
+    causes
 }
 
 /// Starts a clock, held where the ticket's status pauses it; none where the policy promises nothing.

@@ -1,17 +1,21 @@
 //! What falls due by itself: warnings, breaches, and the steps of escalations.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 
 use super::{Desk, Result};
 use crate::domain::cause::Cause;
-use crate::domain::escalation::StopReason;
+use crate::domain::escalation::{Definition, Policy, StopReason};
 use crate::domain::job::Notify;
+use crate::domain::rulebook::InForce;
 use crate::domain::sla::{Event, Metric};
 use crate::ids::{ClockId, TicketId};
 use crate::store::clocks::{self, Change};
 use crate::store::db::Tx;
 use crate::store::escalations::{self, Opening};
-use crate::store::jobs;
+use crate::store::{jobs, rulebook, tickets, versions};
 use crate::time::Timestamp;
 
 /// What one round of the sweep found.
@@ -49,47 +53,120 @@ impl Desk {
         Ok(swept)
     }
 
-    /// Opens escalations whose steps count from the breach, however late it was seen.
+    /// The policies that tickets came under, for those that came under another than the built-in one.
+    pub(super) async fn policies_of(
+        &self,
+        tx: &mut Tx,
+        tickets: impl IntoIterator<Item = TicketId>,
+    ) -> Result<HashMap<TicketId, Arc<InForce>>> {
+        let mut ids: Vec<TicketId> = tickets.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let (mut read, mut policies) = (HashMap::new(), HashMap::new());
+        for (ticket, version) in tickets::policies_of(tx, &ids).await? {
+            let policy = match read.get(&version) {
+                Some(policy) => Arc::clone(policy),
+                None => {
+                    let book = self.rulebook(tx).await?;
+                    let policy = rulebook::by_version(&mut *tx, &book, Some(version)).await?;
+                    read.insert(version, Arc::clone(&policy));
+                    policy
+                }
+            };
+            policies.insert(ticket, policy);
+        }
+        Ok(policies)
+    }
+
+    /// Opens escalations whose steps count from the breach, however late it was seen. Their policy is pinned to its
+    /// present version.
     pub(super) async fn open_escalations(
         &self,
         tx: &mut Tx,
         breached: Vec<(TicketId, ClockId, Timestamp)>,
+        policies: &HashMap<TicketId, Arc<InForce>>,
     ) -> Result<()> {
         let opening = |(ticket, clock, since): (TicketId, ClockId, Timestamp)| {
-            let first_step_at = since + self.rules.escalation.offset(0);
-            Opening { ticket, clock, policy: None, since, first_step_at }
+            let calls = policies.get(&ticket).and_then(|policy| policy.calls.as_ref());
+            let steps = self.steps(calls.map(|calls| &calls.policy));
+            let first_step_at = steps.at(since, 0)?;
+            Some(Opening { ticket, clock, policy: calls.map(|calls| calls.version), since, first_step_at })
         };
-        Ok(escalations::open(tx, breached.into_iter().map(opening)).await?)
+        Ok(escalations::open(tx, breached.into_iter().filter_map(opening)).await?)
     }
 
     /// Calls people again where a clock overruns that somebody let go on; the steps count from `now`.
     pub(super) async fn escalate_again(&self, tx: &mut Tx, ticket: TicketId, now: Timestamp) -> Result<()> {
-        let overrun = self.overrunning(tx, ticket).await?;
-        self.open_escalations(tx, overrun.into_iter().map(|clock| (ticket, clock, now)).collect()).await
+        let Some(clock) = self.overrunning(tx, ticket).await? else { return Ok(()) };
+        let policies = self.policies_of(tx, [ticket]).await?;
+        self.open_escalations(tx, vec![(ticket, clock, now)], &policies).await
     }
 
-    /// Takes the steps that are due of up to `limit` escalations. Of several steps missed in an outage only the last
-    /// is announced, once: each would call the same people about the same thing.
+    const fn steps<'a>(&self, policy: Option<&'a Definition>) -> Steps<'a> {
+        match policy {
+            Some(policy) => Steps::Defined(policy),
+            None => Steps::BuiltIn(self.rules.escalation),
+        }
+    }
+
+    /// Takes the steps that are due of up to `limit` escalations. Of several missed in an outage that call the same
+    /// people only the last is announced.
     pub async fn escalate(&self, tx: &mut Tx, limit: i64) -> Result<usize> {
         let now = self.clock.now();
         let mut due = escalations::claim_due(tx, now, limit).await?;
+        let pinned = due.iter().filter_map(|escalation| escalation.policy_version_id);
+        let policies = versions::escalation_policies(&mut *tx, pinned).await?;
         let mut announced = Vec::new();
         for escalation in &mut due {
-            let at = |done| escalation.opened_at.checked_add_signed(self.rules.escalation.offset(done));
+            let policy = escalation.policy_version_id.map(|version| policies.get(version)).transpose()?;
+            let steps = self.steps(policy.as_deref());
+            // The last step that called the same people, by their place in the policy.
+            let mut calls: Vec<(usize, i64)> = Vec::new();
+            let at = |done| steps.at(escalation.opened_at, done);
             while at(escalation.steps_done).is_some_and(|step_at| step_at <= now) {
+                let place = steps.place(escalation.steps_done);
                 escalation.steps_done += 1;
+                calls.retain(|(other, _)| *other != place);
+                calls.push((place, escalation.steps_done));
             }
             escalation.next_step_at = at(escalation.steps_done);
             if escalation.next_step_at.is_none() {
                 (escalation.stopped_at, escalation.stop_reason) = (Some(now), Some(StopReason::Exhausted));
             }
-            let (ticket, step) = (escalation.ticket_id, escalation.steps_done);
-            let cause = Cause::EscalationStep { ticket, escalation: escalation.id, step };
-            let priority = cause.priority();
-            announced.push(jobs::NewJob::of(&Notify { cause }).priority(priority).traced(None));
+            for (_, step) in calls {
+                let (ticket, escalation) = (escalation.ticket_id, escalation.id);
+                let cause = Cause::EscalationStep { ticket, escalation, step };
+                let priority = cause.priority();
+                announced.push(jobs::NewJob::of(&Notify { cause }).priority(priority).traced(None));
+            }
         }
         escalations::advance(tx, &due).await?;
         jobs::enqueue(tx, announced, now).await?;
         Ok(due.len())
+    }
+}
+
+/// The steps after a breach.
+enum Steps<'a> {
+    BuiltIn(Policy),
+    Defined(&'a Definition),
+}
+
+impl Steps<'_> {
+    /// When the step after `done` others comes; none when there is none.
+    fn at(&self, since: Timestamp, done: i64) -> Option<Timestamp> {
+        let offset = match self {
+            Self::BuiltIn(policy) => policy.offset(done),
+            Self::Defined(policy) => policy.step(done)?.offset_from_breach,
+        };
+        since.checked_add_signed(offset)
+    }
+
+    /// The place in the policy of the step after `done` others.
+    fn place(&self, done: i64) -> usize {
+        match self {
+            Self::BuiltIn(_) => 0,
+            Self::Defined(policy) => policy.step(done).map_or(0, |timing| timing.step_index),
+        }
     }
 }
