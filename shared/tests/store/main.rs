@@ -24,6 +24,7 @@ mod recipients;
 mod schedules;
 mod signing_keys;
 mod tickets;
+mod upgrade;
 mod users;
 mod workers;
 
