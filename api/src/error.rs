@@ -22,6 +22,8 @@ pub(crate) enum ApiError {
     Malformed(Cow<'static, str>),
     /// 401: no credentials, or wrong ones.
     Unauthorized(&'static str),
+    /// 403: known, but not for them.
+    Forbidden(&'static str),
     /// 404.
     NotFound(&'static str),
     /// 405.
@@ -90,6 +92,7 @@ impl ApiError {
         let (status, code, message): (_, _, Cow<'static, str>) = match self {
             Self::Malformed(why) => (StatusCode::BAD_REQUEST, "malformed", why.clone()),
             Self::Unauthorized(why) => (StatusCode::UNAUTHORIZED, "unauthorized", (*why).into()),
+            Self::Forbidden(why) => (StatusCode::FORBIDDEN, "forbidden", (*why).into()),
             Self::NotFound(what) => {
                 (StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}.").into())
             }

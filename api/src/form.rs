@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, SubsecRound};
 use serde_json::{Map, Value};
+use shared::domain::Problem;
 use shared::time::Timestamp;
 
 use crate::error::{ApiError, FieldError};
@@ -254,6 +255,25 @@ impl Form {
         labels.sort_unstable();
         labels.dedup();
         labels
+    }
+
+    /// Reads a definition, which `check` finds fault with.
+    pub(crate) fn definition<T>(
+        &mut self,
+        field: &str,
+        check: impl FnOnce(&Value) -> Result<T, Vec<Problem>>,
+    ) -> Option<Option<Value>> {
+        let Some(value) = self.take(field)? else { return Some(None) };
+        match check(&value) {
+            Ok(_) => Some(Some(value)),
+            Err(problems) => {
+                for problem in problems {
+                    let within = if problem.field.is_empty() { "" } else { "." };
+                    self.complain("invalid", &format!("{field}{within}{}", problem.field), problem.message);
+                }
+                None
+            }
+        }
     }
 
     /// Reads an object of its own.

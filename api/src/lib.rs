@@ -9,6 +9,7 @@ mod error;
 mod form;
 mod idempotency;
 mod observe;
+mod page;
 mod routes;
 mod views;
 

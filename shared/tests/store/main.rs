@@ -26,6 +26,7 @@ mod rules;
 mod schedules;
 mod signing_keys;
 mod tickets;
+mod upgrade;
 mod users;
 mod workers;
 
