@@ -8,6 +8,11 @@
 mod answer;
 mod clocks;
 mod crowding;
+mod definitions;
+mod definitions_calendars;
+mod definitions_escalations;
+mod definitions_policies;
+mod definitions_schedules;
 mod editing;
 mod failing;
 mod filtering;
