@@ -259,7 +259,7 @@ impl Story {
                         notification.reason.as_deref().unwrap_or_default()
                     )
                 }
-                State::Pending | State::Failed => continue,
+                State::Pending | State::Held | State::Failed => continue,
             };
             self.breach_mailed |= notification.state == State::Sent && event == "sla.breached";
             self.show(

@@ -79,6 +79,15 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// When notifications of one recipient become a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storm {
+    /// How many a recipient is mailed one by one within a window.
+    pub limit: i64,
+    /// How long a window is.
+    pub window: TimeDelta,
+}
+
 /// The settings of one process.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -102,6 +111,10 @@ pub struct Config {
     pub mail_dir: PathBuf,
     /// Who is told of warnings and breaches besides assignee and reporter.
     pub oncall_email: Option<String>,
+    /// When notifications of one recipient become a digest.
+    pub storm: Storm,
+    /// Whether webhooks may go to private addresses.
+    pub webhook_allow_private: bool,
     /// What tokens are signed with, at least 32 bytes; none only in `AllInOne`, which makes and keeps its own.
     pub jwt_secret: Option<Secret>,
     /// The built-in policies.
@@ -161,6 +174,8 @@ impl Config {
             mail_from: vars.sender()?,
             mail_dir: vars.text("MAIL_DIR").map_or_else(|| data.join("mail"), PathBuf::from),
             oncall_email: vars.address("ONCALL_EMAIL")?,
+            storm: vars.storm()?,
+            webhook_allow_private: vars.parse("WEBHOOK_ALLOW_PRIVATE", "false", "must be true or false")?,
             jwt_secret: vars.jwt_secret(&process)?,
             rules: Rules { sla: vars.policy()?, escalation: vars.escalation()? },
             sweep_interval: Duration::from_millis(vars.number("SWEEP_INTERVAL_MS", 500, 10..=60_000)?),
@@ -327,6 +342,14 @@ impl Vars<'_> {
         })
     }
 
+    fn storm(&self) -> Result<Storm, Error> {
+        let seconds = self.number("STORM_WINDOW_SECONDS", 300, 1..=86_400)?;
+        Ok(Storm {
+            limit: i64::try_from(self.number("STORM_LIMIT", 30, 1..=1_000_000)?).unwrap_or(30),
+            window: TimeDelta::seconds(i64::try_from(seconds).unwrap_or(300)),
+        })
+    }
+
     fn log_format(&self, process: &Process) -> Result<LogFormat, Error> {
         let default = match process {
             Process::AllInOne(_) if std::io::IsTerminal::is_terminal(&std::io::stderr()) => "pretty",
@@ -387,6 +410,9 @@ mod tests {
             ("LOG_FORMAT", "xml"),
             ("AUTO_MIGRATE", "maybe"),
             ("ESCALATION_STEP_MINUTES", "0"),
+            ("STORM_LIMIT", "0"),
+            ("STORM_WINDOW_SECONDS", "5 minutes"),
+            ("WEBHOOK_ALLOW_PRIVATE", "perhaps"),
         ];
         for (name, value) in bad {
             let message = all_in_one(&[(name, value)]).unwrap_err().to_string();

@@ -46,6 +46,10 @@ ids! {
     JobId
     /// One message to one recipient about one cause.
     NotificationId
+    /// An address that is told things.
+    RecipientId
+    /// Notifications that leave together.
+    DigestId
     /// One incarnation (boot) of a process that runs jobs or holds leases.
     WorkerId
     /// The escalation of one ticket.

@@ -2,7 +2,9 @@
 
 pub mod config;
 pub mod domain;
+pub mod hmac;
 pub mod ids;
+pub mod links;
 pub mod ops;
 pub mod process;
 pub mod queue;

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use shared::domain::job::Ending;
+use shared::hmac::Key;
 use shared::ids::WorkerId;
+use shared::links;
 use shared::process::{Process, StartError};
 use shared::store::jobs::{self, Leased};
 use shared::store::{self, Db, Tx};
 use shared::time::Timestamp;
+use tokio::sync::OnceCell;
 
 use crate::mail::Mailer;
+use crate::webhook::Poster;
 
 /// One boot of a worker: what all its jobs share.
 #[derive(Debug)]
@@ -19,6 +23,9 @@ pub struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) process: Process,
     pub(crate) mailer: Mailer,
+    pub(crate) poster: Poster,
+    /// What acknowledge links are signed with, once it is known.
+    link_key: OnceCell<Key>,
 }
 
 impl Worker {
@@ -28,7 +35,8 @@ impl Worker {
     /// When a mail setting cannot be used.
     pub fn new(process: Process) -> Result<Self, StartError> {
         let mailer = Mailer::new(&process.config)?;
-        Ok(Self { id: WorkerId::new(), process, mailer })
+        let poster = Poster::new(&process.config)?;
+        Ok(Self { id: WorkerId::new(), process, mailer, poster, link_key: OnceCell::new() })
     }
 }
 
@@ -85,6 +93,11 @@ impl Context {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.worker.process.desk.clock.now()
+    }
+
+    /// The key that acknowledge links are signed with.
+    pub(crate) async fn link_key(&self) -> store::Result<&Key> {
+        self.worker.link_key.get_or_try_init(|| links::key(self.db(), self.now())).await
     }
 
     /// Tells whether a failure now would be the last.

@@ -5,6 +5,9 @@ mod executor;
 mod jobs;
 mod mail;
 pub mod registry;
+#[cfg(test)]
+mod testing;
+mod webhook;
 
 use std::sync::Arc;
 

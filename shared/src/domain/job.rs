@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::cause::Cause;
-use crate::ids::NotificationId;
+use crate::ids::{DigestId, NotificationId, RecipientId};
 
 super::text_enum! {
     /// Which queue a job waits in; a higher one is never starved by a lower one.
@@ -70,6 +70,37 @@ pub struct SendMail {
 
 impl Job for SendMail {
     const KIND: &'static str = "send_mail";
+    const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+/// Mails one recipient everything that was held for them and may be told by now: a digest, where it is more than one.
+///
+/// What it mails is chosen once, under its `digest`, so that every try mails the same under the same `Message-ID`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Names the mail.
+    pub digest: DigestId,
+    /// Whom to tell.
+    pub recipient: RecipientId,
+}
+
+impl Job for Digest {
+    const KIND: &'static str = "digest";
+    const PRIORITY: Priority = Priority::High;
+    const TIMEOUT: Duration = Duration::from_secs(120);
+}
+
+/// Posts one notification to one address over HTTP, as Standard Webhooks has it.
+///
+/// It may post twice, as [`SendMail`] may mail twice; both then carry the same `webhook-id`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendWebhook {
+    /// The message.
+    pub notification: NotificationId,
+}
+
+impl Job for SendWebhook {
+    const KIND: &'static str = "send_webhook";
     const TIMEOUT: Duration = Duration::from_secs(60);
 }
 

@@ -5,6 +5,7 @@ pub mod definition;
 pub mod escalation;
 pub mod job;
 pub mod oncall;
+pub mod quiet;
 pub mod role;
 pub mod rulebook;
 pub mod sla;

@@ -1,17 +1,22 @@
 //! All SQL. One text serves PostgreSQL and SQLite; a file holds a family of tables.
 
+pub mod acknowledgements;
 pub mod clocks;
 pub mod db;
 pub mod definitions;
 pub mod desk;
 pub mod escalations;
+pub mod held;
 pub mod idempotency;
 pub mod jobs;
 pub mod leases;
 pub mod notifications;
+pub mod preferences;
 pub mod query;
+pub mod recipients;
 pub mod rulebook;
 pub mod schedules;
+pub mod signing_keys;
 pub mod tickets;
 pub mod users;
 pub mod versions;

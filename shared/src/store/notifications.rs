@@ -15,12 +15,24 @@ crate::domain::text_enum! {
     State {
         /// Not settled yet.
         Pending = "pending",
-        /// Accepted by the mail server.
+        /// Waiting for `release_at`, for a reason that is on record.
+        Held = "held",
+        /// Accepted by the mail server, or by the receiver of the webhook.
         Sent = "sent",
         /// Not sent, for a reason that is on record.
         Suppressed = "suppressed",
         /// Refused for good, for a reason that is on record.
         Failed = "failed",
+    }
+}
+
+crate::domain::text_enum! {
+    /// How a notification leaves.
+    Channel {
+        /// By mail.
+        Email = "email",
+        /// By an HTTP request.
+        Webhook = "webhook",
     }
 }
 
@@ -30,57 +42,107 @@ impl From<State> for Value {
     }
 }
 
+impl From<Channel> for Value {
+    fn from(channel: Channel) -> Self {
+        Self::from(channel.as_str())
+    }
+}
+
+/// Where to tell somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// How.
+    pub channel: Channel,
+    /// The mail address in lower case, or the URL.
+    pub address: String,
+    /// What named them, such as a step of an escalation policy: where the secret of a webhook is found.
+    pub origin: Option<serde_json::Value>,
+}
+
+impl Recipient {
+    /// Somebody who is told by mail.
+    #[must_use]
+    pub fn mail(address: impl Into<String>) -> Self {
+        Self { channel: Channel::Email, address: address.into(), origin: None }
+    }
+
+    /// A program that is told over HTTP.
+    #[must_use]
+    pub fn webhook(url: impl Into<String>, origin: Option<serde_json::Value>) -> Self {
+        Self { channel: Channel::Webhook, address: url.into(), origin }
+    }
+}
+
 /// One message to one recipient about one cause.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Notification {
-    /// Identifier; the `Message-ID` is made from it.
+    /// Identifier; the `Message-ID` or the `webhook-id` is made from it.
     pub id: NotificationId,
     /// The ticket.
     pub ticket_id: TicketId,
     /// What happened.
     pub cause: Json<Cause>,
-    /// The address.
+    /// The mail address or the URL.
     pub recipient: String,
+    /// How it leaves.
+    pub channel: Channel,
+    /// What named the recipient.
+    pub origin: Option<Json<serde_json::Value>>,
     /// What became of it.
     pub state: State,
-    /// Why, when suppressed or failed.
+    /// Why, when held, suppressed or failed; with what, when it was sent in a digest.
     pub reason: Option<String>,
     /// When it was decided on.
     pub created_at: Timestamp,
+    /// Until when it was held, if it was.
+    pub release_at: Option<Timestamp>,
     /// When it was settled.
     pub settled_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str =
-    "SELECT id, ticket_id, cause, recipient, state, reason, created_at, settled_at FROM notifications";
+const COLUMNS: &str = "
+    SELECT id, ticket_id, cause, recipient, channel, origin, state, reason, created_at, release_at, settled_at
+    FROM notifications";
 
 const INSERT: &str = "
-    INSERT INTO notifications (id, ticket_id, cause, cause_key, recipient, channel, state, created_at)
+    INSERT INTO notifications (id, ticket_id, event, cause, cause_key, recipient, channel, origin, state, created_at)
     {rows}
     ON CONFLICT DO NOTHING
-    RETURNING id";
+    RETURNING id, recipient, channel";
+
+/// A notification that was not decided on before.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Decided {
+    /// Identifier.
+    pub id: NotificationId,
+    /// The mail address or the URL.
+    pub recipient: String,
+    /// How it leaves.
+    pub channel: Channel,
+}
 
 /// Decides to tell each recipient about a cause; returns what was not decided before.
 pub async fn decide(
     tx: &mut Tx,
     cause: &Cause,
-    recipients: &[String],
+    recipients: &[Recipient],
     now: Timestamp,
-) -> Result<Vec<NotificationId>> {
-    let rows = recipients.iter().map(|recipient| -> [Value; 8] {
+) -> Result<Vec<Decided>> {
+    let rows = recipients.iter().map(|recipient| -> [Value; 10] {
         [
             NotificationId::new().into(),
             cause.ticket().into(),
+            cause.event().into(),
             Value::Json(serde_json::to_value(cause).ok()),
             cause.key().into(),
-            recipient.as_str().into(),
-            "email".into(),
+            recipient.address.as_str().into(),
+            recipient.channel.into(),
+            recipient.origin.clone().into(),
             State::Pending.into(),
             now.into(),
         ]
     });
-    let decided: Vec<(NotificationId,)> = query(INSERT).rows(rows).all(tx).await?;
-    Ok(decided.into_iter().map(|(id,)| id).collect())
+    query(INSERT).rows(rows).all(tx).await
 }
 
 /// Finds a notification.
@@ -96,6 +158,44 @@ pub async fn of_ticket(db: &Db, ticket: TicketId) -> Result<Vec<Notification>> {
 /// Lists the newest notifications of all tickets.
 pub async fn latest(db: &Db, limit: i64) -> Result<Vec<Notification>> {
     query(COLUMNS).push(" ORDER BY id DESC LIMIT ").push_bind(limit).all(db).await
+}
+
+/// Which notifications to list; `None` lets all through.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// What became of them.
+    pub state: Option<State>,
+    /// Their ticket.
+    pub ticket: Option<TicketId>,
+    /// The mail address or the URL.
+    pub recipient: Option<String>,
+    /// The event's name, as [`Cause::event`] gives it.
+    pub event: Option<String>,
+    /// Only what was decided before this one.
+    pub before: Option<NotificationId>,
+    /// At most as many.
+    pub limit: i64,
+}
+
+/// Lists notifications, newest first.
+pub async fn list(db: &Db, filter: &Filter) -> Result<Vec<Notification>> {
+    let mut select = query(COLUMNS).push(" WHERE TRUE");
+    if let Some(state) = filter.state {
+        select = select.push(" AND state = ").push_bind(state);
+    }
+    if let Some(ticket) = filter.ticket {
+        select = select.push(" AND ticket_id = ").push_bind(ticket);
+    }
+    if let Some(recipient) = filter.recipient.as_deref() {
+        select = select.push(" AND recipient = ").push_bind(recipient);
+    }
+    if let Some(event) = filter.event.as_deref() {
+        select = select.push(" AND event = ").push_bind(event);
+    }
+    if let Some(before) = filter.before {
+        select = select.push(" AND id < ").push_bind(before);
+    }
+    select.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit).all(db).await
 }
 
 const SETTLE: &str = "

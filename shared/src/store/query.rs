@@ -66,6 +66,8 @@ into_value! {
     crate::ids::UserId => Uuid(|v: crate::ids::UserId| v.0),
     crate::ids::JobId => Uuid(|v: crate::ids::JobId| v.0),
     crate::ids::NotificationId => Uuid(|v: crate::ids::NotificationId| v.0),
+    crate::ids::RecipientId => Uuid(|v: crate::ids::RecipientId| v.0),
+    crate::ids::DigestId => Uuid(|v: crate::ids::DigestId| v.0),
     crate::ids::WorkerId => Uuid(|v: crate::ids::WorkerId| v.0),
     crate::ids::EscalationId => Uuid(|v: crate::ids::EscalationId| v.0),
     crate::ids::HistoryId => Uuid(|v: crate::ids::HistoryId| v.0),

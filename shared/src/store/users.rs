@@ -66,6 +66,12 @@ pub async fn roles(on: impl Into<Target<'_>>) -> Result<Vec<Role>> {
     Ok(roles.into_iter().map(|(role,)| role).collect())
 }
 
+/// Lists those with a role who can sign in, by address.
+pub async fn with_role(on: impl Into<Target<'_>>, role: Role) -> Result<Vec<User>> {
+    let select = "SELECT * FROM users WHERE role = $1 AND disabled_at IS NULL ORDER BY email";
+    query(select).bind(role).all(on).await
+}
+
 /// Disables a user, who can then neither sign in nor use a token; `false` when there is no such enabled user.
 pub async fn disable(tx: &mut Tx, email: &str, at: Timestamp) -> Result<bool> {
     let update = query("UPDATE users SET disabled_at = $2 WHERE email = $1 AND disabled_at IS NULL");

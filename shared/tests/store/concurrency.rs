@@ -13,6 +13,7 @@ use shared::store::desk::Error;
 use shared::store::escalations::Opening;
 use shared::store::idempotency::{self, Claim};
 use shared::store::jobs::{End, NewJob};
+use shared::store::notifications::Recipient;
 use shared::store::schedules::Schedule;
 use shared::store::{Db, clocks, escalations, jobs, leases, notifications, schedules, tickets};
 use shared::testkit::{Testbed, eventually};
@@ -334,7 +335,7 @@ async fn one_of_two_jobs_with_a_key_is_enqueued(t: Testbed) {
 
 async fn one_of_two_decisions_stands(t: Testbed) {
     let cause = Cause::Created { ticket: t.open(Priority::Low).await.id };
-    let to = ["ann@example.org".to_owned()];
+    let to = [Recipient::mail("ann@example.org")];
     let decide =
         async |tx: &mut _| notifications::decide(tx, &cause, &to, at(seconds(1) + micros(1))).await.unwrap();
     let (mut one, mut two) = (begin(&t).await, begin(&t).await);

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and clippy does not see that these are tests"
 )]
 
+mod acknowledgements;
 mod clocks;
 mod concurrency;
 mod definitions;
@@ -12,12 +13,16 @@ mod desk;
 mod desk_clocks;
 mod desk_escalation;
 mod escalations;
+mod held;
 mod idempotency;
 mod job_leases;
 mod jobs;
 mod leases;
 mod notifications;
+mod preferences;
+mod recipients;
 mod schedules;
+mod signing_keys;
 mod tickets;
 mod users;
 mod workers;

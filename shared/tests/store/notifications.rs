@@ -5,7 +5,7 @@ use shared::domain::sla::Fraction;
 use shared::domain::ticket::Priority;
 use shared::ids::{ClockId, EscalationId, NotificationId};
 use shared::on_both;
-use shared::store::notifications::{self, State};
+use shared::store::notifications::{self, Filter, Recipient, State};
 use shared::store::tickets::Ticket;
 use shared::testkit::Testbed;
 
@@ -18,6 +18,8 @@ on_both! {
     only_what_was_given_up_becomes_pending_again,
     only_what_was_given_up_is_reopened,
     the_latest_come_first_and_those_of_a_ticket_in_order,
+    a_webhook_is_told_besides_the_mail,
+    a_list_shows_what_its_filter_lets_through_page_by_page,
 }
 
 fn addresses(names: &[&str]) -> Vec<String> {
@@ -25,7 +27,9 @@ fn addresses(names: &[&str]) -> Vec<String> {
 }
 
 async fn decide(t: &Testbed, cause: &Cause, names: &[&str]) -> Vec<NotificationId> {
-    write(t, async |tx| notifications::decide(tx, cause, &addresses(names), t.now()).await).await
+    let recipients: Vec<_> = addresses(names).into_iter().map(Recipient::mail).collect();
+    let decided = write(t, async |tx| notifications::decide(tx, cause, &recipients, t.now()).await).await;
+    decided.into_iter().map(|decided| decided.id).collect()
 }
 
 fn causes(ticket: &Ticket) -> Vec<Cause> {
@@ -146,4 +150,57 @@ async fn the_latest_come_first_and_those_of_a_ticket_in_order(t: Testbed) {
     assert_eq!(of.iter().map(|n| n.id).collect::<Vec<_>>(), [all[0], all[2]]);
     let latest = notifications::latest(&t.db, 2).await.unwrap();
     assert_eq!(latest.iter().map(|n| n.id).collect::<Vec<_>>(), [all[2], all[1]]);
+}
+
+async fn a_webhook_is_told_besides_the_mail(t: Testbed) {
+    let cause = Cause::Created { ticket: t.open(Priority::High).await.id };
+    let origin = serde_json::json!({ "step": 2, "target": 0 });
+    let recipients = [
+        Recipient::mail("ann@example.org"),
+        Recipient::webhook("https://ann@example.org", Some(origin.clone())),
+    ];
+    let decide =
+        async || write(&t, async |tx| notifications::decide(tx, &cause, &recipients, t.now()).await).await;
+    let decided = decide().await;
+    assert_eq!(decide().await, []);
+    let mut stored = Vec::new();
+    for decided in &decided {
+        let notification = notifications::get(&t.db, decided.id).await.unwrap().unwrap();
+        assert_eq!((&notification.recipient, notification.channel), (&decided.recipient, decided.channel));
+        stored.push((notification.channel.as_str(), notification.origin.map(|origin| origin.0)));
+    }
+    stored.sort_by_key(|(channel, _)| *channel);
+    assert_eq!(stored, [("email", None), ("webhook", Some(origin))]);
+}
+
+async fn a_list_shows_what_its_filter_lets_through_page_by_page(t: Testbed) {
+    let (one, two) = (t.open(Priority::High).await, t.open(Priority::Low).await);
+    let mut all = Vec::new();
+    for cause in causes(&one).iter().chain(&causes(&two)) {
+        all.extend(decide(&t, cause, &["ann", "ben"]).await);
+    }
+    write(&t, async |tx| notifications::settle(tx, all[0], State::Sent, None, t.now()).await).await;
+    let list =
+        async |filter: Filter| notifications::list(&t.db, &Filter { limit: 100, ..filter }).await.unwrap();
+    let everything = list(Filter::default()).await;
+    assert_eq!(everything.len(), all.len());
+    assert!(everything.is_sorted_by_key(|n| std::cmp::Reverse(n.id)));
+    let sent = list(Filter { state: Some(State::Sent), ..Filter::default() }).await;
+    assert_eq!(sent.iter().map(|n| n.id).collect::<Vec<_>>(), [all[0]]);
+    let of_two = list(Filter { ticket: Some(two.id), ..Filter::default() }).await;
+    assert!(of_two.len() * 2 == all.len() && of_two.iter().all(|n| n.ticket_id == two.id));
+    let ben = list(Filter { recipient: Some("ben@example.org".into()), ..Filter::default() }).await;
+    assert!(ben.len() * 2 == all.len() && ben.iter().all(|n| n.recipient == "ben@example.org"));
+    let event = Some("sla.breached".to_owned());
+    let breaches = list(Filter { event, ticket: Some(one.id), ..Filter::default() }).await;
+    assert!(breaches.len() == 4 && breaches.iter().all(|n| n.cause.event() == "sla.breached"));
+    let (mut paged, mut before) = (Vec::new(), None);
+    loop {
+        let page =
+            notifications::list(&t.db, &Filter { before, limit: 7, ..Filter::default() }).await.unwrap();
+        let Some(last) = page.last() else { break };
+        before = Some(last.id);
+        paged.extend(page);
+    }
+    assert_eq!(paged, everything);
 }

@@ -1,16 +1,28 @@
 //! The jobs this worker can run, one file each.
 
+mod applies;
+mod digest;
+mod hold;
 mod housekeeping;
 mod notify;
+mod reader;
+mod recipients;
 mod send_mail;
+mod send_webhook;
+#[cfg(test)]
+mod tests;
 
-use shared::domain::job::{Noop, Notify, Prune, SendMail, TidyRedis};
+use shared::domain::job::{Digest, Noop, Notify, Prune, SendMail, SendWebhook, TidyRedis};
 
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::{Registry, Run};
+#[cfg(test)]
+pub(crate) use send_webhook::tell;
 
 pub(crate) fn registry() -> Registry {
-    Registry::default().with::<Notify>().with::<SendMail>().with::<Prune>().with::<TidyRedis>().with::<Noop>()
+    let telling =
+        Registry::default().with::<Notify>().with::<SendMail>().with::<Digest>().with::<SendWebhook>();
+    telling.with::<Prune>().with::<TidyRedis>().with::<Noop>()
 }
 
 impl Run for Noop {

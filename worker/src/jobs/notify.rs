@@ -1,61 +1,42 @@
-//! Decides whom a cause concerns.
+//! Decides whom a cause concerns, after doing what an escalation step says.
 
-use shared::domain::cause::Cause;
-use shared::domain::job::{Ending, Notify, SendMail};
-use shared::store::tickets::Ticket;
-use shared::store::{Tx, jobs, notifications, tickets, users};
+use shared::domain::job::{Ending, Notify};
+use shared::store::{jobs, notifications, tickets};
 
+use super::applies::still_applies;
+use super::recipients::{Step, concerned};
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::Run;
 
 impl Run for Notify {
     async fn run(&self, cx: &Context) -> Result<Outcome, JobError> {
         let mut tx = cx.db().begin().await?;
-        let Some(ticket) = tickets::get(&mut tx, self.cause.ticket()).await? else {
+        let step = Step::of(&mut tx, &self.cause).await?;
+        let found = match &step {
+            // Nobody acknowledges while the step is taken.
+            Some(_) => tickets::lock(&mut tx, self.cause.ticket()).await?,
+            None => tickets::get(&mut tx, self.cause.ticket()).await?,
+        };
+        let Some(mut ticket) = found else {
             tx.rollback().await?;
             return Ok(Outcome::Skip("the ticket is gone".into()));
         };
-        super::send_mail::link_to_the_ticket(&self.cause, &ticket);
-        let people =
-            concerned(&mut tx, &self.cause, &ticket, cx.worker.process.config.oncall_email.as_deref())
-                .await?;
-        if people.is_empty() {
-            tx.rollback().await?;
+        super::applies::link_to_the_ticket(&self.cause, &ticket);
+        if let Some(step) = &step
+            && still_applies(cx, &self.cause, &ticket).await?.is_ok()
+        {
+            ticket = step.act(cx, &mut tx, ticket).await?;
+        }
+        let recipients = concerned(cx, &mut tx, &self.cause, &ticket, step.as_ref()).await?;
+        if recipients.is_empty() {
             metrics::counter!("dogwatch_notifications_suppressed_total", "reason" => "nobody").increment(1);
-            return Ok(Outcome::Skip(
-                "nobody to tell: no assignee, reporter or ONCALL_EMAIL has an address in use".into(),
-            ));
+            let why = "nobody to tell: nobody concerned, nor ONCALL_EMAIL, has an address in use";
+            return cx.commit(tx, Ending::Discarded, Some(why.into())).await;
         }
         let now = cx.now();
-        let decided = notifications::decide(&mut tx, &self.cause, &people, now).await?;
-        let mail = |notification: &_| {
-            jobs::NewJob::of(&SendMail { notification: *notification }).priority(self.cause.priority())
-        };
-        jobs::enqueue(&mut tx, decided.iter().map(mail).collect(), now).await?;
+        let decided = notifications::decide(&mut tx, &self.cause, &recipients, now).await?;
+        let telling = super::hold::spread(cx, &mut tx, &self.cause, &ticket, &decided, now).await?;
+        jobs::enqueue(&mut tx, telling, now).await?;
         cx.commit(tx, Ending::Done, None).await
     }
-}
-
-/// The addresses of those concerned, each once: the assignee always, the reporter but for escalation steps, and
-/// whoever is on call of everything about a service level.
-async fn concerned(
-    tx: &mut Tx,
-    cause: &Cause,
-    ticket: &Ticket,
-    oncall: Option<&str>,
-) -> Result<Vec<String>, JobError> {
-    let (reporter, oncall) = match cause {
-        Cause::Created { .. } | Cause::Resolved { .. } => (Some(ticket.reporter_id), None),
-        Cause::Warning { .. } | Cause::Breached { .. } => (Some(ticket.reporter_id), oncall),
-        Cause::EscalationStep { .. } => (None, oncall),
-    };
-    let mut people = Vec::new();
-    for id in ticket.assignee_id.into_iter().chain(reporter) {
-        let user = users::get(&mut *tx, id).await?;
-        people.extend(user.filter(|user| user.disabled_at.is_none()).map(|user| user.email));
-    }
-    people.extend(oncall.map(str::to_lowercase));
-    people.sort_unstable();
-    people.dedup();
-    Ok(people)
 }

@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use shared::domain::cause::Cause;
-use shared::domain::escalation::StopReason;
 use shared::domain::job::{Ending, SendMail};
 use shared::store::notifications::{self, Notification, State};
-use shared::store::tickets::{self, Ticket};
-use shared::store::{clocks, escalations};
+use shared::store::tickets;
 use shared::telemetry;
 
+use super::applies::{link_to_the_ticket, still_applies};
+use super::reader::Reader;
 use crate::context::{Context, JobError, Outcome};
-use crate::mail::{Letter, SendError, Subject};
+use crate::mail::{Letter, SendError};
 use crate::registry::Run;
 
 /// How long to wait before a mail that went out is put on record again.
-const RECORD_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const RECORD_AGAIN: Duration = Duration::from_millis(500);
 
 impl Run for SendMail {
     async fn run(&self, cx: &Context) -> Result<Outcome, JobError> {
@@ -25,6 +24,8 @@ impl Run for SendMail {
         match notification.state {
             State::Pending => {}
             State::Failed => reopen(cx, &notification).await?,
+            // Its digest job tells it, when it is time.
+            State::Held => return Ok(Outcome::Skip("the notification is held".into())),
             State::Sent | State::Suppressed => {
                 return Ok(Outcome::Skip(format!("the notification was {} before", notification.state)));
             }
@@ -36,14 +37,16 @@ impl Run for SendMail {
             Ok(subject) => subject,
             Err(reason) => return settle(cx, &notification, State::Suppressed, reason.into()).await,
         };
-        let letter = Letter::write(&notification, &ticket, &subject, &cx.worker.process.config.public_url);
+        let reader = Reader::of(cx, &notification.recipient).await?;
+        let story = reader.story(cx, &notification, ticket, subject).await?;
+        let letter = Letter::write(&story, reader.zone, &cx.worker.process.config.public_url);
         cx.still_mine().await?;
         let event = notification.cause.event();
         let sent = cx.worker.mailer.send(&letter).await;
         metrics::counter!("dogwatch_mails_total", "event" => event, "outcome" => outcome(&sent)).increment(1);
         match sent {
             Ok(()) => {
-                tracing::info!(notification.id = %notification.id, ticket.key = ticket.key(), event, "mailed");
+                tracing::info!(notification.id = %notification.id, ticket.key = story.ticket.key(), event, "mailed");
                 record_sent(cx, &notification).await
             }
             Err(SendError::Refused(why)) => settle(cx, &notification, State::Failed, why).await,
@@ -55,7 +58,8 @@ impl Run for SendMail {
     }
 }
 
-fn outcome(sent: &Result<(), SendError>) -> &'static str {
+/// The label of what became of a mail.
+pub(super) fn outcome(sent: &Result<(), SendError>) -> &'static str {
     match sent {
         Ok(()) => "sent",
         Err(SendError::Failed(_)) => "retried",
@@ -64,7 +68,7 @@ fn outcome(sent: &Result<(), SendError>) -> &'static str {
 }
 
 /// Makes a notification that was given up pending again: its job runs only because an operator retries it.
-async fn reopen(cx: &Context, notification: &Notification) -> Result<(), JobError> {
+pub(super) async fn reopen(cx: &Context, notification: &Notification) -> Result<(), JobError> {
     cx.still_mine().await?;
     let mut tx = cx.db().begin().await?;
     notifications::reopen(&mut tx, notification.id).await?;
@@ -72,13 +76,13 @@ async fn reopen(cx: &Context, notification: &Notification) -> Result<(), JobErro
     Ok(())
 }
 
-/// Puts on record that the mail went out. While the database is away only this is tried again, as long as the
-/// attempt may take, since another attempt would mail twice.
-async fn record_sent(cx: &Context, notification: &Notification) -> Result<Outcome, JobError> {
+/// Puts on record that the notification went out. While the database is away only this is tried again, as long as the
+/// attempt may take, since another attempt would tell it twice.
+pub(super) async fn record_sent(cx: &Context, notification: &Notification) -> Result<Outcome, JobError> {
     loop {
         match settle(cx, notification, State::Sent, String::new()).await {
             Err(JobError::Retry(error)) => {
-                tracing::warn!(notification.id = %notification.id, error, "mailed, but could not put it on record yet");
+                tracing::warn!(notification.id = %notification.id, error, "told, but could not put it on record yet");
                 tokio::time::sleep(RECORD_AGAIN).await;
             }
             settled => return settled,
@@ -87,7 +91,7 @@ async fn record_sent(cx: &Context, notification: &Notification) -> Result<Outcom
 }
 
 /// Puts the notification and the job on record as one.
-async fn settle(
+pub(super) async fn settle(
     cx: &Context,
     notification: &Notification,
     state: State,
@@ -97,79 +101,21 @@ async fn settle(
     let ending = match state {
         State::Failed => Ending::Dead,
         State::Suppressed => Ending::Discarded,
-        State::Pending | State::Sent => Ending::Done,
+        State::Pending | State::Held | State::Sent => Ending::Done,
     };
     match state {
         State::Failed => {
             let why = telemetry::masked(why.as_deref().unwrap_or_default());
-            tracing::error!(notification.id = %notification.id, why, "gave up mailing; see `dogwatch jobs list --dead`");
+            tracing::error!(notification.id = %notification.id, why, "gave up telling; see `dogwatch jobs list --dead`");
         }
         State::Suppressed => {
             metrics::counter!("dogwatch_notifications_suppressed_total", "reason" => "superseded")
                 .increment(1);
-            tracing::info!(notification.id = %notification.id, why, "did not mail");
+            tracing::info!(notification.id = %notification.id, why, "did not tell");
         }
-        State::Pending | State::Sent => {}
+        State::Pending | State::Held | State::Sent => {}
     }
     let mut tx = cx.db().begin().await?;
     notifications::settle(&mut tx, notification.id, state, why.as_deref(), cx.now()).await?;
     cx.commit(tx, ending, why).await
-}
-
-/// Reads the present state and tells what the mail is about, or why it should not be sent any more.
-async fn still_applies(
-    cx: &Context,
-    cause: &Cause,
-    ticket: &Ticket,
-) -> Result<Result<Subject, &'static str>, JobError> {
-    Ok(match cause {
-        Cause::Created { .. } => Ok(Subject::Created(clocks::of_ticket(cx.db(), ticket.id).await?)),
-        Cause::Resolved { .. } if ticket.resolved_at.is_none() => Err("the ticket was reopened"),
-        Cause::Resolved { .. } => Ok(Subject::Resolved),
-        Cause::Warning { clock, revision, fraction, .. } => {
-            let Some(stored) = clocks::get(cx.db(), *clock).await? else {
-                return Ok(Err("the clock is gone"));
-            };
-            let recorded = stored.clock.warn_at.get(..stored.clock.warned).unwrap_or_default();
-            match &stored.clock {
-                c if c.breached_at.is_some() => Err("superseded by the breach"),
-                c if c.stopped_at.is_some() => Err("the clock was stopped"),
-                c if c.is_held() => Err("the clock is paused"),
-                c if c.revision != *revision => Err("the target changed"),
-                _ if recorded.last() != Some(fraction) => Err("superseded by a later warning"),
-                _ => Ok(Subject::Warning(stored, *fraction)),
-            }
-        }
-        Cause::Breached { clock, .. } => {
-            clocks::get(cx.db(), *clock).await?.map(Subject::Breached).ok_or("the clock is gone")
-        }
-        Cause::EscalationStep { escalation, step, .. } => {
-            let Some(escalation) = escalations::get(cx.db(), *escalation).await? else {
-                return Ok(Err("the escalation is gone"));
-            };
-            let stopped = match escalation.stop_reason {
-                Some(StopReason::Acknowledged) => Some("somebody acknowledged the ticket"),
-                Some(StopReason::Paused) => Some("the clock is paused"),
-                Some(StopReason::Resolved) => Some("the ticket was resolved"),
-                // The last call is still to be made.
-                Some(StopReason::Exhausted) | None => None,
-            };
-            match (stopped, clocks::get(cx.db(), escalation.clock_id).await?) {
-                (Some(reason), _) => Err(reason),
-                (None, _) if escalation.steps_done > *step => Err("superseded by a later step"),
-                (None, Some(stored)) => Ok(Subject::Escalation(stored, *step)),
-                (None, None) => Err("the clock is gone"),
-            }
-        }
-    })
-}
-
-/// Links a trace that began without the ticket's, such as a breach's, to the ticket's.
-pub(super) fn link_to_the_ticket(cause: &Cause, ticket: &Ticket) {
-    if matches!(cause, Cause::Created { .. }) {
-        return;
-    }
-    if let Some(context) = ticket.traceparent.as_deref().and_then(telemetry::parse_traceparent) {
-        telemetry::link_trace(&tracing::Span::current(), context);
-    }
 }

@@ -4,14 +4,15 @@
 use std::sync::LazyLock;
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Value, context};
 use shared::domain::sla::{Fraction, Metric};
-use shared::ids::NotificationId;
 use shared::store::clocks::Stored;
 use shared::store::notifications::Notification;
 use shared::store::tickets::Ticket;
 use shared::time::Timestamp;
+use uuid::Uuid;
 
 /// What a mail is about, as it stands now.
 #[derive(Clone, Debug)]
@@ -20,20 +21,33 @@ pub(crate) enum Subject {
     Resolved,
     Warning(Stored, Fraction),
     Breached(Stored),
+    EarlyCall(Stored, Fraction),
     Escalation(Stored, i64),
+}
+
+/// What a mail tells about one notification.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    pub(crate) notification: Notification,
+    pub(crate) ticket: Ticket,
+    pub(crate) subject: Subject,
+    /// Where the reader may acknowledge the ticket: whoever knows the address may.
+    pub(crate) acknowledge: Option<String>,
 }
 
 /// A mail, ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Letter {
-    pub(crate) id: NotificationId,
+    /// The local part of the `Message-ID`.
+    pub(crate) id: Uuid,
     pub(crate) to: String,
     /// The same for all mails about a ticket, so that mail programs show them as one conversation.
     pub(crate) subject: String,
     /// The local part of the `References` header all mails about a ticket carry.
     pub(crate) thread: String,
     pub(crate) event: &'static str,
-    pub(crate) ticket_key: String,
+    /// The ticket it is about, where it is about one.
+    pub(crate) ticket_key: Option<String>,
     pub(crate) text: String,
     pub(crate) html: String,
 }
@@ -45,20 +59,19 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     }
     let added = templates
         .add_template("letter.txt", include_str!("../../templates/letter.txt"))
-        .and_then(|()| templates.add_template("letter.html", include_str!("../../templates/letter.html")));
+        .and_then(|()| templates.add_template("letter.html", include_str!("../../templates/letter.html")))
+        .and_then(|()| templates.add_template("digest.txt", include_str!("../../templates/digest.txt")))
+        .and_then(|()| templates.add_template("digest.html", include_str!("../../templates/digest.html")));
     debug_assert!(added.is_ok(), "{added:?}");
     templates
 });
 
 impl Letter {
-    pub(crate) fn write(
-        notification: &Notification,
-        ticket: &Ticket,
-        subject: &Subject,
-        public_url: &str,
-    ) -> Self {
+    /// Writes the mail about one notification; times are also shown in the reader's zone, where it is known.
+    pub(crate) fn write(story: &Story, zone: Option<Tz>, public_url: &str) -> Self {
+        let Story { notification, ticket, subject, acknowledge } = story;
         let key = ticket.key();
-        let (headline, mut facts) = story(ticket, subject);
+        let (headline, mut facts) = told(ticket, subject, zone);
         facts.push(fact("Priority", ticket.priority.to_string()));
         facts.push(fact("Status", ticket.status.to_string()));
         let service = [ticket.affected_service.as_deref(), ticket.environment.as_deref()];
@@ -72,63 +85,87 @@ impl Letter {
             headline => headline.clone(),
             title => ticket.title.clone(),
             description => ticket.description.clone(),
-            link => format!("{public_url}/api/v1/tickets/{key}"),
+            link => link(public_url, &key),
+            acknowledge => acknowledge.clone(),
         };
-        let render = |name| {
-            let rendered = TEMPLATES.get_template(name).and_then(|template| template.render(&values));
-            // Templates are part of the program and rendered by its tests; a plain line beats no mail at 3 a.m.
-            rendered.unwrap_or_else(|_| format!("{key}: {headline}"))
-        };
+        let plainly = format!("{key}: {headline}");
         Self {
-            id: notification.id,
+            id: notification.id.0,
             to: notification.recipient.clone(),
-            subject: one_line(&format!("[{key}] {}", ticket.title)),
-            thread: format!("ticket-{}", ticket.id),
+            subject: subject_line(ticket),
+            thread: thread(ticket),
             event: notification.cause.event(),
-            text: render("letter.txt"),
-            html: render("letter.html"),
-            ticket_key: key,
+            text: render("letter.txt", &values, &plainly),
+            html: render("letter.html", &values, &plainly),
+            ticket_key: Some(key),
         }
     }
 }
 
-fn story(ticket: &Ticket, subject: &Subject) -> (String, Vec<Value>) {
+/// Templates are part of the program and rendered by its tests; a plain line beats no mail at 3 a.m.
+pub(super) fn render(template: &str, values: &Value, plainly: &str) -> String {
+    let rendered = TEMPLATES.get_template(template).and_then(|template| template.render(values));
+    rendered.unwrap_or_else(|_| plainly.to_owned())
+}
+
+pub(super) fn link(public_url: &str, key: &str) -> String {
+    format!("{public_url}/api/v1/tickets/{key}")
+}
+
+pub(super) fn subject_line(ticket: &Ticket) -> String {
+    one_line(&format!("[{}] {}", ticket.key(), ticket.title))
+}
+
+pub(super) fn thread(ticket: &Ticket) -> String {
+    format!("ticket-{}", ticket.id)
+}
+
+/// What happened, in one sentence, and the facts of it.
+pub(super) fn told(ticket: &Ticket, subject: &Subject, zone: Option<Tz>) -> (String, Vec<Value>) {
     match subject {
         Subject::Created(clocks) => {
             let due = |s: &Stored| {
-                let due = s.clock.due_at().map_or_else(|| "paused".into(), utc);
+                let due = s.clock.due_at().map_or_else(|| "paused".into(), |at| time(at, zone));
                 fact(if s.metric == Metric::Resolution { "Resolution due" } else { "Response due" }, due)
             };
             ("A ticket was opened.".into(), clocks.iter().map(due).collect())
         }
         Subject::Resolved => (
             "The ticket was resolved.".into(),
-            vec![fact("Resolved", ticket.resolved_at.map(utc).unwrap_or_default())],
+            vec![fact("Resolved", ticket.resolved_at.map(|at| time(at, zone)).unwrap_or_default())],
         ),
         Subject::Warning(stored, fraction) => (
             format!("{} % of the time for {} is used up.", fraction.whole_percent(), name(stored.metric)),
-            due(stored),
+            due(stored, zone),
+        ),
+        Subject::EarlyCall(stored, fraction) => (
+            format!(
+                "{} % of the time for {} is used up: you are called before it is missed.",
+                fraction.whole_percent(),
+                name(stored.metric)
+            ),
+            due(stored, zone),
         ),
         Subject::Breached(stored) => {
-            (format!("The target for {} was missed.", name(stored.metric)), breach(stored))
+            (format!("The target for {} was missed.", name(stored.metric)), breach(stored, zone))
         }
         Subject::Escalation(stored, step) => (
             format!(
                 "The target for {} was missed and nobody has acknowledged it (call {step}).",
                 name(stored.metric)
             ),
-            breach(stored),
+            breach(stored, zone),
         ),
     }
 }
 
-fn due(stored: &Stored) -> Vec<Value> {
-    let due_at = stored.clock.due_at().map(|at| fact("Due", utc(at)));
+fn due(stored: &Stored, zone: Option<Tz>) -> Vec<Value> {
+    let due_at = stored.clock.due_at().map(|at| fact("Due", time(at, zone)));
     due_at.into_iter().chain([fact("Target", span(stored.clock.target))]).collect()
 }
 
-fn breach(stored: &Stored) -> Vec<Value> {
-    let missed = stored.clock.breached_at.map(|at| fact("Missed", utc(at)));
+fn breach(stored: &Stored, zone: Option<Tz>) -> Vec<Value> {
+    let missed = stored.clock.breached_at.map(|at| fact("Missed", time(at, zone)));
     missed.into_iter().chain([fact("Target", span(stored.clock.target))]).collect()
 }
 
@@ -144,8 +181,13 @@ const fn name(metric: Metric) -> &'static str {
     }
 }
 
-fn utc(at: Timestamp) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+/// A time in UTC, and before it in the reader's zone where that is known.
+pub(super) fn time(at: Timestamp, zone: Option<Tz>) -> String {
+    let utc = at.format("%Y-%m-%d %H:%M:%S UTC");
+    match zone {
+        Some(zone) => format!("{} ({utc})", at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z")),
+        None => utc.to_string(),
+    }
 }
 
 /// `1h 30m`, `45m`, `20s`; what is below a second is left out.

@@ -66,7 +66,8 @@ impl Mailer {
                 if error.is_permanent() { SendError::Refused(text) } else { SendError::Failed(text) }
             }),
             Outlet::Folder(folder) => {
-                let name = format!("{}-{}-{}.eml", letter.ticket_key, letter.event, letter.id);
+                let about = letter.ticket_key.iter().map(|key| format!("{key}-")).collect::<String>();
+                let name = format!("{about}{}-{}.eml", letter.event, letter.id);
                 put(folder, &name, &message.formatted())
                     .await
                     .map_err(|error| SendError::Failed(error.to_string()))
@@ -74,22 +75,27 @@ impl Mailer {
         }
     }
 
+    /// The `Message-ID` that every try at a letter carries.
+    pub(crate) fn message_id(&self, letter: &Letter) -> String {
+        format!("<{}@{}>", letter.id, self.from.email.domain())
+    }
+
     fn message(&self, letter: &Letter) -> Result<Message, Box<dyn std::error::Error>> {
         let domain = self.from.email.domain();
         let thread = format!("<{}@{domain}>", letter.thread);
         let mut message = Message::builder()
-            .message_id(Some(format!("<{}@{domain}>", letter.id)))
+            .message_id(Some(self.message_id(letter)))
             .header(InReplyTo::from(thread.clone()))
             .header(References::from(thread))
             .from(self.from.clone())
             .to(letter.to.parse::<lettre::Address>()?.into())
             .subject(&letter.subject)
             .multipart(MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone()))?;
-        for (name, value) in [
-            ("X-Dogwatch-Event", letter.event),
-            ("X-Dogwatch-Ticket", &letter.ticket_key),
-            ("Auto-Submitted", "auto-generated"),
-        ] {
+        let ticket = letter.ticket_key.as_deref().map(|key| ("X-Dogwatch-Ticket", key));
+        for (name, value) in [("X-Dogwatch-Event", letter.event), ("Auto-Submitted", "auto-generated")]
+            .into_iter()
+            .chain(ticket)
+        {
             message
                 .headers_mut()
                 .insert_raw(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.into()));

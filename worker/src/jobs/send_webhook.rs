@@ -1,0 +1,69 @@
+//! Posts one notification to one webhook, unless it no longer applies.
+
+use shared::config::Secret;
+use shared::domain::job::SendWebhook;
+use shared::store::notifications::{self, Notification, State};
+use shared::store::tickets;
+
+use super::applies::{link_to_the_ticket, still_applies};
+use super::send_mail::{record_sent, reopen, settle};
+use crate::context::{Context, JobError, Outcome};
+use crate::registry::Run;
+use crate::webhook::{Event, PostError, secret};
+
+impl Run for SendWebhook {
+    async fn run(&self, cx: &Context) -> Result<Outcome, JobError> {
+        let Some(notification) = notifications::get(cx.db(), self.notification).await? else {
+            return Ok(Outcome::Skip("the notification is gone".into()));
+        };
+        match notification.state {
+            State::Pending => {}
+            State::Failed => reopen(cx, &notification).await?,
+            State::Held | State::Sent | State::Suppressed => {
+                return Ok(Outcome::Skip(format!("the notification was {} before", notification.state)));
+            }
+        }
+        let secret = secret::of(cx.db(), &notification).await?;
+        tell(cx, &notification, secret).await
+    }
+}
+
+/// Posts a pending notification, signed with a secret; nothing leaves unsigned.
+pub(crate) async fn tell(
+    cx: &Context,
+    notification: &Notification,
+    secret: Option<Secret>,
+) -> Result<Outcome, JobError> {
+    let ticket = tickets::get(cx.db(), notification.ticket_id).await?;
+    let ticket = ticket.ok_or_else(|| JobError::Dead("the ticket is gone".into()))?;
+    link_to_the_ticket(&notification.cause, &ticket);
+    let subject = match still_applies(cx, &notification.cause, &ticket).await? {
+        Ok(subject) => subject,
+        Err(reason) => return settle(cx, notification, State::Suppressed, reason.into()).await,
+    };
+    let Some(secret) = secret else {
+        return settle(cx, notification, State::Failed, "the webhook has no secret any more".into()).await;
+    };
+    let event = Event::new(notification, &ticket, &subject, &cx.worker.process.config.public_url);
+    let body = serde_json::to_string(&event).map_err(|error| JobError::Dead(error.to_string()))?;
+    cx.still_mine().await?;
+    let poster = &cx.worker.poster;
+    let sent = poster.post(notification.id, &notification.recipient, &secret, body, cx.now()).await;
+    let outcome = match &sent {
+        Ok(()) => "sent",
+        Err(PostError::Failed(_)) => "retried",
+        Err(PostError::Refused(_)) => "failed",
+    };
+    let event = notification.cause.event();
+    metrics::counter!("dogwatch_webhooks_total", "event" => event, "outcome" => outcome).increment(1);
+    match sent {
+        Ok(()) => {
+            tracing::info!(notification.id = %notification.id, ticket.key = ticket.key(), event, "posted a webhook");
+            record_sent(cx, notification).await
+        }
+        Err(PostError::Failed(why)) if !cx.is_last_attempt() => Err(JobError::Retry(why)),
+        Err(PostError::Failed(why) | PostError::Refused(why)) => {
+            settle(cx, notification, State::Failed, why).await
+        }
+    }
+}
