@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::cause::Cause;
-use crate::ids::{DigestId, NotificationId, RecipientId};
+use crate::ids::{DigestId, NotificationId, RecipientId, ReplanId};
 
 super::text_enum! {
     /// Which queue a job waits in; a higher one is never starved by a lower one.
@@ -123,6 +123,29 @@ impl Job for TidyRedis {
     const KIND: &'static str = "tidy_redis";
     const PRIORITY: Priority = Priority::Low;
     const MAX_ATTEMPTS: i64 = 3;
+}
+
+/// Recomputes clocks from their events, repairs those that differ, and reports them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {}
+
+impl Job for Audit {
+    const KIND: &'static str = "audit";
+    const PRIORITY: Priority = Priority::Low;
+    const MAX_ATTEMPTS: i64 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(1_800);
+}
+
+/// Brings a change of a calendar or a policy to the clocks that run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replan {
+    /// The change.
+    pub replan: ReplanId,
+}
+
+impl Job for Replan {
+    const KIND: &'static str = "replan";
+    const TIMEOUT: Duration = Duration::from_secs(1_800);
 }
 
 /// Does nothing, durably: for benchmarks and for checking that jobs flow.

@@ -1,5 +1,7 @@
 //! SLA clocks and their events.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -8,7 +10,7 @@ use super::db::Tx;
 use super::query::{Query, Target, Value, query};
 use super::{Db, Result, versions};
 use crate::domain::sla::clock::Run;
-use crate::domain::sla::{Calendar, Clock, Event, Fraction, Metric, Recorded};
+use crate::domain::sla::{Calendar, Clock, Event, Fraction, Metric, Recorded, State};
 use crate::ids::{ClockId, TicketId, UserId, VersionId};
 use crate::time::Timestamp;
 
@@ -110,6 +112,19 @@ pub async fn of_ticket(on: impl Into<Target<'_>>, ticket: TicketId) -> Result<Ve
         on,
     )
     .await
+}
+
+/// Lists the clocks of several tickets.
+pub async fn of_tickets(on: impl Into<Target<'_>>, tickets: &[TicketId]) -> Result<Vec<Stored>> {
+    let select = query("SELECT * FROM sla_clocks WHERE ticket_id IN ({rows}) ORDER BY id");
+    stored(select.rows(tickets.iter().map(|id| [(*id).into()])), on).await
+}
+
+/// Keeps others from changing the clocks of several tickets until the transaction ends.
+pub async fn lock_of_tickets(tx: &mut Tx, tickets: &[TicketId]) -> Result<()> {
+    let select = query("SELECT id FROM sla_clocks WHERE ticket_id IN ({rows}) ORDER BY id {for_update}");
+    select.rows(tickets.iter().map(|id| [(*id).into()])).all::<(ClockId,)>(tx).await?;
+    Ok(())
 }
 
 /// Lists a ticket's clocks, oldest first, and keeps others from changing them until the transaction ends.
@@ -236,6 +251,77 @@ async fn insert_events(tx: &mut Tx, changes: &[Change]) -> Result<()> {
         change.events.iter().map(row)
     });
     query(INSERT_EVENTS).rows(rows).execute(tx).await?;
+    Ok(())
+}
+
+/// A clock with the columns that are derived from it, for an audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// The clock as it is stored.
+    pub stored: Stored,
+    /// Its state as it is stored.
+    pub state: State,
+    /// Its due time as it is stored.
+    pub due_at: Option<Timestamp>,
+    /// When it should be looked at, as it is stored.
+    pub next_fire_at: Option<Timestamp>,
+}
+
+#[derive(FromRow)]
+struct AuditedRow {
+    #[sqlx(flatten)]
+    clock: ClockRow,
+    state: State,
+    due_at: Option<Timestamp>,
+    next_fire_at: Option<Timestamp>,
+}
+
+/// Lists up to `limit` clocks behind `after` that run or of which something was recorded since `since`, and keeps
+/// others from changing them until the transaction ends. Those that somebody is changing are left out.
+pub async fn claim_for_audit(
+    tx: &mut Tx,
+    after: Option<ClockId>,
+    since: Timestamp,
+    limit: i64,
+) -> Result<Vec<Audited>> {
+    let mut select =
+        query("SELECT * FROM sla_clocks WHERE (stopped_at IS NULL OR last_at >= $1)").bind(since);
+    if let Some(after) = after {
+        select = select.push(" AND id > ").push_bind(after);
+    }
+    let select = select.push(" ORDER BY id LIMIT ").push_bind(limit).push(" {skip_locked}");
+    let rows: Vec<AuditedRow> = select.all(&mut *tx).await?;
+    let used = rows.iter().filter_map(|row| row.clock.calendar_version_id);
+    let calendars = versions::calendars(tx, used).await?;
+    let audited = |row: AuditedRow| {
+        let AuditedRow { clock, state, due_at, next_fire_at } = row;
+        let version = clock.calendar_version_id;
+        let calendar = version.map_or(Ok(Calendar::AlwaysOpen), |version| calendars.get(version))?;
+        Ok(Audited { stored: clock.with(calendar), state, due_at, next_fire_at })
+    };
+    rows.into_iter().map(audited).collect()
+}
+
+/// Lists what happened to several clocks, each in order.
+pub async fn events_of(
+    on: impl Into<Target<'_>>,
+    ids: &[ClockId],
+) -> Result<HashMap<ClockId, Vec<Recorded>>> {
+    let select = query(
+        "SELECT clock_id, seq, at, event FROM sla_events WHERE clock_id IN ({rows}) ORDER BY clock_id, seq",
+    );
+    let rows: Vec<(ClockId, i64, Timestamp, Json<Event>)> =
+        select.rows(ids.iter().map(|id| [(*id).into()])).all(on).await?;
+    let mut events: HashMap<ClockId, Vec<Recorded>> = HashMap::new();
+    for (clock, seq, at, event) in rows {
+        events.entry(clock).or_default().push(Recorded { seq, at, event: event.0 });
+    }
+    Ok(events)
+}
+
+/// Stores clocks as their events say, over whatever the rows said.
+pub async fn repair(tx: &mut Tx, clocks: &[Stored]) -> Result<()> {
+    query(UPDATE).rows(clocks.iter().map(update_row)).execute(tx).await?;
     Ok(())
 }
 

@@ -3,9 +3,11 @@
 //! Rows are locked in one order, ticket before clocks before escalation, and the time is read under the lock, so
 //! the events of a clock are stored in the order in which they happened.
 
+mod audit;
 mod clocks;
 mod escalation;
 mod fields;
+mod replan;
 
 use std::sync::Arc;
 
@@ -23,7 +25,9 @@ use crate::domain::ticket::{Category, Priority, REOPEN_WINDOW, Status, clock_eve
 use crate::ids::{DefinitionId, TicketId, UserId};
 use crate::time::{Clock, Timestamp};
 
+pub use audit::{Audit, Mismatch};
 pub use escalation::Swept;
+pub use replan::{Move, Preview};
 
 /// The rules in force and the clock they are applied by.
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@ pub mod notifications;
 pub mod preferences;
 pub mod query;
 pub mod recipients;
+pub mod replans;
 pub mod rulebook;
 pub mod schedules;
 pub mod signing_keys;

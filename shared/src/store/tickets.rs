@@ -165,6 +165,12 @@ pub async fn lock(tx: &mut Tx, id: TicketId) -> Result<Option<Ticket>> {
     query("SELECT * FROM tickets WHERE id = $1 {for_update}").bind(id).optional(tx).await
 }
 
+/// Finds several tickets.
+pub async fn all_of(on: impl Into<Target<'_>>, ids: &[TicketId]) -> Result<Vec<Ticket>> {
+    let select = query("SELECT * FROM tickets WHERE id IN ({rows}) ORDER BY id");
+    select.rows(ids.iter().map(|id| [(*id).into()])).all(on).await
+}
+
 /// Finds several tickets and keeps others from changing them until the transaction ends, in one order.
 pub async fn lock_all(tx: &mut Tx, ids: &[TicketId]) -> Result<Vec<Ticket>> {
     let select = query("SELECT * FROM tickets WHERE id IN ({rows}) ORDER BY id {for_update}");
@@ -203,10 +209,10 @@ pub async fn labels(on: impl Into<Target<'_>>, ticket: TicketId) -> Result<Vec<S
 }
 
 /// Lists the labels of several tickets as (ticket, label).
-pub async fn labels_of(db: &Db, tickets: &[TicketId]) -> Result<Vec<(TicketId, String)>> {
+pub async fn labels_of(on: impl Into<Target<'_>>, tickets: &[TicketId]) -> Result<Vec<(TicketId, String)>> {
     let select =
         query("SELECT ticket_id, label FROM ticket_labels WHERE ticket_id IN ({rows}) ORDER BY label");
-    select.rows(tickets.iter().map(|id| [(*id).into()])).all(db).await
+    select.rows(tickets.iter().map(|id| [(*id).into()])).all(on).await
 }
 
 /// One change of one field.

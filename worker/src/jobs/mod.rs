@@ -1,6 +1,7 @@
 //! The jobs this worker can run, one file each.
 
 mod applies;
+mod audit;
 mod digest;
 mod hold;
 mod housekeeping;
@@ -12,7 +13,7 @@ mod send_webhook;
 #[cfg(test)]
 mod tests;
 
-use shared::domain::job::{Digest, Noop, Notify, Prune, SendMail, SendWebhook, TidyRedis};
+use shared::domain::job::{Audit, Digest, Noop, Notify, Prune, Replan, SendMail, SendWebhook, TidyRedis};
 
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::{Registry, Run};
@@ -22,7 +23,7 @@ pub(crate) use send_webhook::tell;
 pub(crate) fn registry() -> Registry {
     let telling =
         Registry::default().with::<Notify>().with::<SendMail>().with::<Digest>().with::<SendWebhook>();
-    telling.with::<Prune>().with::<TidyRedis>().with::<Noop>()
+    telling.with::<Audit>().with::<Replan>().with::<Prune>().with::<TidyRedis>().with::<Noop>()
 }
 
 impl Run for Noop {

@@ -44,7 +44,7 @@ async fn in_state(bench: &Bench, recipient: &str, state: State) -> Vec<Notificat
 async fn open(bench: &Bench, count: usize, priority: Priority) -> Vec<shared::store::tickets::Ticket> {
     let t = &bench.t;
     let mut draft = t.draft(priority);
-    draft.actor = t.staff();
+    (draft.actor, draft.reporter_id) = (t.staff(), t.staff.id);
     let mut tx = t.db.begin().await.unwrap();
     let opened = t.desk.open(&mut tx, vec![draft; count]).await.unwrap();
     let _ = tx.commit().await.unwrap();

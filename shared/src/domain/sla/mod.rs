@@ -2,6 +2,7 @@
 
 pub mod calendar;
 pub mod clock;
+pub mod explain;
 pub mod policy;
 
 pub use calendar::Calendar;
