@@ -12,7 +12,7 @@ use serde::Serialize;
 use shared::ids::{ClaimToken, TicketId};
 use shared::store::desk::{self, Actor};
 use shared::store::users::User;
-use shared::store::{Tx, idempotency, tickets};
+use shared::store::{Tx, definitions, idempotency, tickets};
 
 use crate::app::App;
 use crate::envelope::{Envelope, respond};
@@ -21,6 +21,11 @@ use crate::form::Form;
 
 /// At most as many bytes to a JSON body.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
+
+const STAFF_ONLY: &str = "Only staff may see and change calendars, policies, schedules and teams.";
+
+/// At most as many bytes to an iCalendar file, and so to any body at all.
+pub(crate) const MAX_CALENDAR: usize = 1024 * 1024;
 
 /// A request by a known caller; it takes no query.
 #[derive(Clone, Debug)]
@@ -57,6 +62,20 @@ impl FromRequestParts<App> for Listing {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let call = Call::read(parts, app).await?;
         Ok(Self { call, query: Form::query(parts.uri.query().unwrap_or_default()) })
+    }
+}
+
+/// A request for what two names in a path lead to, such as an override of a schedule.
+#[derive(Debug)]
+pub(crate) struct Names(pub(crate) String, pub(crate) String);
+
+impl FromRequestParts<App> for Names {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let path = Path::<(String, String)>::from_request_parts(parts, app).await;
+        let (outer, inner) = path.map(|Path(names)| names).unwrap_or_default();
+        Ok(Self(outer, inner))
     }
 }
 
@@ -108,9 +127,9 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
         return Ok(None);
     }
     let version = value.trim_start_matches("W/").trim_matches('"').parse();
-    version
-        .map(Some)
-        .map_err(|_| ApiError::Malformed("If-Match must be the ETag of the ticket, such as \"3\".".into()))
+    version.map(Some).map_err(|_| {
+        ApiError::Malformed("If-Match must be the ETag of what is changed, such as \"3\".".into())
+    })
 }
 
 impl Call {
@@ -138,6 +157,26 @@ impl Call {
             }
             error => error.into(),
         }
+    }
+
+    /// Renders why a definition was not changed, in the same way.
+    pub(crate) fn unchanged(&self, error: definitions::Error) -> ApiError {
+        match error {
+            definitions::Error::Stale { .. } if self.if_match.is_some() => {
+                ApiError::Stale(format!("{}.", capital(&error.to_string())))
+            }
+            error => error.into(),
+        }
+    }
+
+    /// Refuses callers who only report tickets.
+    pub(crate) fn staff_only(&self) -> Result<(), ApiError> {
+        if self.user.role.is_staff() { Ok(()) } else { Err(ApiError::Forbidden(STAFF_ONLY)) }
+    }
+
+    /// The caller as one who changes definitions, now.
+    pub(crate) fn by(&self) -> definitions::By {
+        definitions::By { actor: Some(self.user.id), now: self.app.process.desk.clock.now() }
     }
 
     /// Finds the ticket that a path names by identifier or number.
@@ -178,6 +217,29 @@ fn capital(text: &str) -> String {
     text[..1].to_uppercase() + &text[1..]
 }
 
+/// An iCalendar file.
+#[derive(Debug)]
+pub(crate) struct CalendarFile(pub(crate) String);
+
+impl FromRequest<App> for CalendarFile {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+        if !is_media_type(request.headers(), "text/calendar") {
+            return Err(ApiError::NotCalendar);
+        }
+        let bytes = axum::body::to_bytes(request.into_body(), MAX_CALENDAR).await;
+        let bytes = bytes.map_err(|_| ApiError::TooLarge(MAX_CALENDAR))?;
+        let text = String::from_utf8(bytes.into());
+        text.map(Self).map_err(|_| ApiError::Malformed("The body is not UTF-8 text.".into()))
+    }
+}
+
+fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|v| v.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted))
+}
+
 /// The fields of a JSON body.
 pub(crate) struct Body(pub(crate) Form);
 
@@ -185,12 +247,10 @@ impl FromRequest<App> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
-        let json = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let json = json.is_some_and(|value| {
-            value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
-        });
-        let bytes =
-            axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| ApiError::TooLarge)?;
+        let json = is_media_type(request.headers(), "application/json");
+        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY)
+            .await
+            .map_err(|_| ApiError::TooLarge(MAX_BODY))?;
         if !json && !bytes.is_empty() {
             return Err(ApiError::NotJson);
         }

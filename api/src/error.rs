@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::store::{self, desk};
+use shared::store::{self, definitions, desk};
 
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,7 +22,7 @@ pub(crate) enum ApiError {
     Malformed(Cow<'static, str>),
     /// 401: no credentials, or wrong ones.
     Unauthorized(&'static str),
-    /// 403: known, but not for them.
+    /// 403: a known caller who may not.
     Forbidden(&'static str),
     /// 404.
     NotFound(&'static str),
@@ -32,10 +32,12 @@ pub(crate) enum ApiError {
     Conflict(&'static str, String),
     /// 412: `If-Match` names an older version.
     Stale(String),
-    /// 413.
-    TooLarge,
+    /// 413: more than so many bytes.
+    TooLarge(usize),
     /// 415.
     NotJson,
+    /// 415, where a calendar is wanted.
+    NotCalendar,
     /// 422: fields that cannot be used, all of them.
     Invalid(Vec<FieldError>),
     /// 503: the database is away.
@@ -88,6 +90,17 @@ impl ApiError {
         Self::Invalid(vec![FieldError { code, field: Some(field.into()), message: message.into() }])
     }
 
+    /// Names fields below `place` as a body names them that is only about that place.
+    pub(crate) fn below(self, place: &str) -> Self {
+        let Self::Invalid(mut errors) = self else { return self };
+        for field in errors.iter_mut().filter_map(|error| error.field.as_mut()) {
+            if let Some(rest) = field.strip_prefix(place) {
+                *field = rest.to_owned();
+            }
+        }
+        Self::Invalid(errors)
+    }
+
     fn story(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
         let (status, code, message): (_, _, Cow<'static, str>) = match self {
             Self::Malformed(why) => (StatusCode::BAD_REQUEST, "malformed", why.clone()),
@@ -103,13 +116,20 @@ impl ApiError {
             ),
             Self::Conflict(code, why) => (StatusCode::CONFLICT, code, why.clone().into()),
             Self::Stale(why) => (StatusCode::PRECONDITION_FAILED, "stale", why.clone().into()),
-            Self::TooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than 256 KiB.".into())
-            }
+            Self::TooLarge(limit) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!("The body is larger than {} KiB.", limit / 1024).into(),
+            ),
             Self::NotJson => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "not_json",
                 "Send the body as JSON, with Content-Type: application/json.".into(),
+            ),
+            Self::NotCalendar => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not_calendar",
+                "Send the body as an iCalendar file, with Content-Type: text/calendar.".into(),
             ),
             Self::Invalid(errors) => {
                 let fields: Vec<&str> = errors.iter().filter_map(|e| e.field.as_deref()).collect();
@@ -163,6 +183,19 @@ impl From<desk::Error> for ApiError {
             desk::Error::Ended(_) => Self::Conflict("clock_ended", why),
             desk::Error::HeldByStatus(_) => Self::Conflict("held_by_status", why),
             desk::Error::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<definitions::Error> for ApiError {
+    fn from(error: definitions::Error) -> Self {
+        let why = sentence(&error.to_string());
+        match error {
+            definitions::Error::NotFound(kind) => Self::NotFound(kind.noun()),
+            definitions::Error::Stale { .. } => Self::Conflict("version_conflict", why),
+            definitions::Error::NameTaken { .. } => Self::Conflict("name_taken", why),
+            definitions::Error::InUse { .. } => Self::Conflict("in_use", why),
+            definitions::Error::Store(error) => error.into(),
         }
     }
 }

@@ -17,7 +17,7 @@ use shared::store::idempotency::{self, Claim};
 use shared::store::users::User;
 
 use crate::app::App;
-use crate::call::{MAX_BODY, authenticate};
+use crate::call::{MAX_CALENDAR, authenticate};
 use crate::envelope::respond;
 use crate::error::ApiError;
 
@@ -53,7 +53,8 @@ async fn claim_and_run(
     })?;
     let user: Arc<User> = authenticate(app, request.headers()).await?;
     let (mut parts, body) = request.into_parts();
-    let bytes = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| ApiError::TooLarge)?;
+    let bytes =
+        axum::body::to_bytes(body, MAX_CALENDAR).await.map_err(|_| ApiError::TooLarge(MAX_CALENDAR))?;
     let mut hash = Sha256::new();
     hash.update(parts.uri.path().as_bytes());
     hash.update([0]);

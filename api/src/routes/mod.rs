@@ -2,8 +2,13 @@
 
 mod account;
 mod acknowledge;
+mod calendars;
+mod definition_list;
+mod definitions;
+mod escalation_policies;
 mod health;
 mod notifications;
+mod schedules;
 mod slas;
 mod ticket_list;
 mod tickets;
@@ -14,11 +19,13 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
+use shared::domain::{escalation, oncall, sla, team};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
 use crate::call::MAX_BODY;
+use crate::defined::Defined;
 use crate::error::ApiError;
 use crate::{idempotency, observe};
 
@@ -40,7 +47,18 @@ pub(crate) fn router(app: App) -> Router {
         .route("/tickets/{id}/sla", get(slas::list_slas))
         .route("/slas/{id}/pause", patch(slas::pause_sla))
         .route("/slas/{id}/resume", patch(slas::resume_sla))
-        .route("/notifications", get(notifications::list_notifications));
+        .route("/notifications", get(notifications::list_notifications))
+        .route("/calendars/{id}/import", post(calendars::import_holidays))
+        .route("/escalation-policies/{id}/lint", post(escalation_policies::lint_policy))
+        .route("/schedules/{id}/on-call", get(schedules::show_on_call))
+        .route("/schedules/{id}/shifts", get(schedules::list_shifts))
+        .route("/schedules/{id}/overrides", post(schedules::add_override))
+        .route("/schedules/{id}/overrides/{override}", delete(schedules::delete_override));
+    let v1 = family::<sla::calendar::Definition>(v1, "calendars");
+    let v1 = family::<sla::policy::Definition>(v1, "sla-policies");
+    let v1 = family::<escalation::Definition>(v1, "escalation-policies");
+    let v1 = family::<oncall::Definition>(v1, "schedules");
+    let v1 = family::<team::Definition>(v1, "teams");
     let keyed = from_fn_with_state(app.clone(), idempotency::layer);
     let routes = Router::new()
         .nest("/api/v1", v1)
@@ -54,6 +72,19 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(async || ApiError::NotFound("address"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     surround(routes, TIMEOUT).with_state(app)
+}
+
+/// Adds the routes that every kind of definition has.
+fn family<D: Defined>(routes: Router<App>, name: &str) -> Router<App> {
+    use definitions::{
+        create_definition, delete_definition, edit_definition, list_versions, show_definition,
+    };
+    let all = get(definition_list::list_definitions::<D>).post(create_definition::<D>);
+    let one = get(show_definition::<D>).patch(edit_definition::<D>).delete(delete_definition::<D>);
+    routes
+        .route(&format!("/{name}"), all)
+        .route(&format!("/{name}/{{id}}"), one)
+        .route(&format!("/{name}/{{id}}/versions"), get(list_versions::<D>))
 }
 
 /// Puts around routes what every answer needs, also that of a handler which hangs or panics.

@@ -2,26 +2,16 @@
 
 use std::collections::HashMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::ids::TicketId;
 use shared::store::tickets::{self, Filter, Position, SlaFilter, SortBy};
 
 use crate::call::Listing;
+use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::{Form, is_common};
 use crate::views::TicketView;
-
-/// Where a page ended, and in which order: opaque to clients.
-#[derive(Debug, Serialize, Deserialize)]
-struct Cursor {
-    sort: String,
-    #[serde(flatten)]
-    position: Position,
-}
 
 /// Lists tickets, newest first unless told otherwise.
 pub(super) async fn list_tickets(
@@ -35,7 +25,7 @@ pub(super) async fn list_tickets(
     let mut found = tickets::list(db, &filter).await?;
     let has_more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| has_more).map(|(_, position)| write_cursor(&sort, position));
+    let next = found.last().filter(|_| has_more).map(|(_, position)| cursor::write(&sort, position));
     let mut meta = json!({ "has_more": has_more, "next_cursor": next, "limit": limit });
     if count {
         meta["total"] = tickets::count(db, &filter).await?.into();
@@ -102,20 +92,8 @@ fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
     Ok((filter, sort, count.unwrap_or(false)))
 }
 
-fn write_cursor(sort: &str, position: &Position) -> String {
-    let cursor = Cursor { sort: sort.into(), position: position.clone() };
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
-}
-
 fn read_cursor(form: &mut Form, sort: &str, by: SortBy) -> Option<Position> {
-    let text = form.line("cursor", 500).flatten()?;
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-    let cursor: Option<Cursor> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let by_rank = matches!(by, SortBy::Priority | SortBy::Status);
     let has_key = |p: &Position| if by_rank { p.rank.is_some() } else { p.at.is_some_and(is_common) };
-    let usable = cursor.filter(|cursor| cursor.sort == sort && has_key(&cursor.position));
-    if usable.is_none() {
-        form.complain("invalid", "cursor", "Must be a next_cursor from a list in the same order.");
-    }
-    usable.map(|cursor| cursor.position)
+    cursor::read(form, sort, has_key)
 }

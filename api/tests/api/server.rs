@@ -141,6 +141,10 @@ impl Client {
         self.send("PATCH", &format!("/api/v1{path}"), body.to_string()).await
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", &format!("/api/v1{path}"), "").await
+    }
+
     /// Sends anything anywhere, as JSON unless the client says otherwise.
     pub(crate) async fn send(&self, method: &str, uri: &str, body: impl Into<Vec<u8>>) -> Answer {
         let request = Request::builder().method(method).uri(uri).body(Body::from(body.into()));

@@ -250,8 +250,11 @@ impl Step {
         if self.targets.is_empty() && self.actions.is_empty() {
             problems.push(Problem::new("targets", "Needs somebody to tell, or an action."));
         }
-        if self.targets.len() > MOST_TARGETS {
-            problems.push(Problem::new("targets", format!("Must be at most {MOST_TARGETS}.")));
+        for (field, length) in [("targets", self.targets.len()), ("actions", self.actions.len())] {
+            if length > MOST_TARGETS {
+                problems.push(Problem::new(field, format!("Must be at most {MOST_TARGETS}.")));
+                return problems;
+            }
         }
         for (i, target) in self.targets.iter().enumerate() {
             let wrong = target.problem().map(|(name, why)| Problem::new(format!("targets[{i}].{name}"), why));

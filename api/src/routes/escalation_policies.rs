@@ -1,0 +1,27 @@
+//! What only escalation policies have.
+
+use axum::response::Response;
+use serde_json::json;
+use shared::domain::definition::Kind;
+use shared::domain::escalation::Definition;
+
+use super::definitions::find;
+use crate::call::{Body, Call, Name};
+use crate::defined::{find_doubts, stored};
+use crate::envelope::Envelope;
+use crate::error::ApiError;
+
+/// Lists what is doubtful about a policy as things stand now.
+pub(super) async fn lint_policy(
+    call: Call,
+    Name(name): Name,
+    Body(form): Body,
+) -> Result<Response, ApiError> {
+    call.staff_only()?;
+    form.finish()?;
+    let found = find(&call.app.process.db, Kind::EscalationPolicy, &name).await?;
+    let policy: Definition = stored(found.body.0)?;
+    let mut tx = call.begin().await?;
+    let findings = find_doubts(&mut tx, &policy, call.by().now).await?;
+    call.commit(tx, Envelope::ok(json!({ "findings": findings }))).await
+}
