@@ -21,6 +21,8 @@ mod leases;
 mod notifications;
 mod preferences;
 mod recipients;
+mod replans;
+mod rules;
 mod schedules;
 mod signing_keys;
 mod tickets;
