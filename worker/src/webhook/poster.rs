@@ -36,8 +36,6 @@ pub(crate) enum PostError {
 
 impl Poster {
     pub(crate) fn new(config: &Config) -> Result<Self, StartError> {
-        // The provider of the whole process; a test may be here before any process has started.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let allow_private = config.webhook_allow_private;
         // A redirect or a proxy would lead past the check of the address.
         let client =
