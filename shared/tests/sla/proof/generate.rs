@@ -48,7 +48,7 @@ impl Random {
     }
 }
 
-/// Chooses where to begin: mostly within three days before a change of the zone's offset in that year, if it has one.
+/// Chooses where to begin: mostly within a day and a half before a change of the zone's offset in that year, if it has one.
 pub(super) fn beginning(random: &mut Random, zone: Tz, year: i32) -> i64 {
     let second = |year| {
         let day = NaiveDate::from_ymd_opt(year, 1, 1).expect("a date");
@@ -61,7 +61,7 @@ pub(super) fn beginning(random: &mut Random, zone: Tz, year: i32) -> i64 {
     } else {
         random.pick(&changes).0
     };
-    (around - random.between(DAY / 4, 3 * DAY)).div_euclid(60) * 60
+    (around - random.between(DAY / 4, 3 * DAY / 2)).div_euclid(60) * 60
 }
 
 /// Makes a calendar; `days` is how many days after `from` it has exceptions.

@@ -31,8 +31,12 @@ pub(super) struct Verdict {
     pub(super) runs_on: bool,
 }
 
-/// Walks through a case, all of whose instants lie between two cells of the horizon.
-pub(super) fn judge(horizon: &Horizon, case: &Value) -> Verdict {
+/// The most that may be carried, so that nothing overflows: thirty thousand years.
+const MOST: i64 = 1_000_000_000_000_000_000;
+
+/// Walks through a case, all of whose instants lie between two cells of the horizon; none if changes that carry
+/// shares of ever greater targets make too much of it.
+pub(super) fn judge(horizon: &Horizon, case: &Value) -> Option<Verdict> {
     let end = horizon.open.len();
     let place = |value: &Value| {
         let cells = seconds(value) - horizon.from;
@@ -73,7 +77,11 @@ pub(super) fn judge(horizon: &Horizon, case: &Value) -> Verdict {
             }
             if mode != "retroactive" {
                 let carried = i128::from(elapsed) * i128::from(new) / i128::from(target);
-                credit = if mode == "restart" { 0 } else { i64::try_from(carried).expect("not so much") };
+                credit = if mode == "restart" {
+                    0
+                } else {
+                    i64::try_from(carried).ok().filter(|carried| *carried <= MOST)?
+                };
                 (elapsed, counting_from) = (credit, instant(i));
                 counted.clear();
             }
@@ -123,7 +131,7 @@ pub(super) fn judge(horizon: &Horizon, case: &Value) -> Verdict {
         other => other,
     };
     let due_at = reached(target);
-    Verdict { state, elapsed, target: target_seen, breached_at, due_at, breach_at, warnings, runs_on }
+    Some(Verdict { state, elapsed, target: target_seen, breached_at, due_at, breach_at, warnings, runs_on })
 }
 
 /// A share of so many millionths, rounded up to a microsecond.

@@ -37,7 +37,7 @@ struct Trial {
 
 impl Trial {
     fn new(cases: u64, seed: u64) -> Self {
-        Self { zones: TZ_VARIANTS.to_vec(), years: 1970..=2037, days: 3..=8, cases, seed }
+        Self { zones: TZ_VARIANTS.to_vec(), years: 1970..=2037, days: 2..=6, cases, seed }
     }
 
     /// Runs all cases and counts them by their states; the first that does not agree ends it with its line.
@@ -102,7 +102,7 @@ fn compare(case: &Value, horizon: &Horizon) -> Result<String, String> {
     let (line, mut answer) = (case.to_string(), Vec::new());
     simulate::answer_line(line.as_bytes(), &mut answer);
     let answer: Value = serde_json::from_slice(&answer).expect("an answer is JSON");
-    let verdict = judge(horizon, case);
+    let Some(verdict) = judge(horizon, case) else { return Ok("beyond the rules' arithmetic".into()) };
     match disagreement(&answer, &verdict, horizon) {
         None => Ok(verdict.state.to_owned()),
         Some(field) => Err(format!(
@@ -193,7 +193,7 @@ fn it_agrees_where_offsets_have_seconds() {
 
 #[test]
 fn it_agrees_over_years() {
-    let trial = Trial { years: 1970..=2036, days: 300..=800, ..Trial::new(480, 3) };
+    let trial = Trial { years: 1970..=2036, days: 200..=500, ..Trial::new(480, 3) };
     is_varied(&trial.run());
 }
 
