@@ -4,6 +4,7 @@
 
 mod breaches;
 mod commands;
+mod crashes;
 mod database;
 mod demo;
 mod escalation;

@@ -144,6 +144,16 @@ impl System {
         self.parts.last_mut().expect("it was begun").ready().await;
     }
 
+    /// Starts one that was killed anew, under its old name.
+    pub(crate) async fn restart(&mut self, name: &str) {
+        let place = self.parts.iter().position(|part| part.name == name).expect("it was started");
+        let (kind, number) = name.rsplit_once('-').expect("a kind and a number");
+        let number = number.parse().expect("a number");
+        let mut part = Part::start(kind, number, &self.settings, self.folder.path());
+        part.ready().await;
+        self.parts[place] = part;
+    }
+
     fn begin(&mut self, kind: &str) {
         let number = self.parts.iter().filter(|part| part.name.starts_with(kind)).count() + 1;
         self.parts.push(Part::start(kind, number, &self.settings, self.folder.path()));
@@ -260,7 +270,7 @@ impl System {
     pub(crate) async fn settled(&self) {
         let idle = async || {
             let jobs = jobs::list(&self.db, 1_000).await.ok()?;
-            jobs.iter().all(|job| ["prune", "tidy_redis"].contains(&&*job.kind)).then_some(())
+            jobs.iter().all(|job| ["audit", "prune", "tidy_redis"].contains(&&*job.kind)).then_some(())
         };
         eventually("all jobs have ended", Duration::from_secs(60), idle).await;
     }
