@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use shared::hmac::Key;
 use shared::process::{Process, StartError};
+use shared::{links, store};
+use tokio::sync::OnceCell;
 
 use crate::auth::{Accounts, Tokens};
 use crate::creator::Creator;
@@ -17,6 +20,8 @@ pub(crate) struct Parts {
     pub(crate) tokens: Tokens,
     pub(crate) accounts: Accounts,
     pub(crate) creator: Creator,
+    /// What acknowledge links are signed with, once it is known.
+    link_key: OnceCell<Key>,
 }
 
 impl App {
@@ -24,7 +29,19 @@ impl App {
         let secret = process.config.jwt_secret.as_ref().ok_or("JWT_SECRET is missing")?;
         let tokens = Tokens::new(secret);
         let creator = Creator::start(&process);
-        Ok(Self(Arc::new(Parts { tokens, accounts: Accounts::default(), creator, process })))
+        Ok(Self(Arc::new(Parts {
+            tokens,
+            accounts: Accounts::default(),
+            creator,
+            link_key: OnceCell::new(),
+            process,
+        })))
+    }
+
+    /// The key that acknowledge links are signed with.
+    pub(crate) async fn link_key(&self) -> store::Result<&Key> {
+        let process = &self.process;
+        self.link_key.get_or_try_init(|| links::key(&process.db, process.desk.clock.now())).await
     }
 }
 

@@ -12,6 +12,7 @@ mod form;
 mod holidays;
 mod idempotency;
 mod observe;
+mod page;
 mod routes;
 mod views;
 

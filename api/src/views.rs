@@ -2,10 +2,13 @@
 
 use chrono::TimeDelta;
 use serde::Serialize;
+use shared::domain::cause::Cause;
 use shared::domain::sla::{Metric, State};
 use shared::domain::ticket::{Category, Priority, Status};
-use shared::ids::{ClockId, TicketId, UserId};
+use shared::ids::{ClockId, NotificationId, TicketId, UserId};
 use shared::store::clocks::Stored;
+use shared::store::notifications::{self, Channel, Notification};
+use shared::store::preferences::Preferences;
 use shared::store::tickets::{Change, Ticket};
 use shared::store::users::User;
 use shared::time::Timestamp;
@@ -166,12 +169,60 @@ pub(crate) struct UserView {
     email: String,
     name: String,
     role: shared::domain::role::Role,
+    tz: Option<String>,
+    quiet_hours: Option<serde_json::Value>,
     created_at: Timestamp,
 }
 
-impl From<&User> for UserView {
-    fn from(user: &User) -> Self {
-        let (email, name) = (user.email.clone(), user.name.clone());
-        Self { id: user.id, email, name, role: user.role, created_at: user.created_at }
+impl UserView {
+    pub(crate) fn new(user: &User, preferences: Preferences) -> Self {
+        let Preferences { id, email, name, role, tz, quiet_hours } = preferences;
+        let quiet_hours = quiet_hours.map(|hours| hours.0);
+        Self { id, email, name, role, tz, quiet_hours, created_at: user.created_at }
     }
+}
+
+/// A notification.
+#[derive(Debug, Serialize)]
+pub(crate) struct NotificationView {
+    id: NotificationId,
+    ticket: TicketId,
+    event: &'static str,
+    cause: Cause,
+    recipient: String,
+    channel: Channel,
+    state: notifications::State,
+    reason: Option<String>,
+    created_at: Timestamp,
+    release_at: Option<Timestamp>,
+    settled_at: Option<Timestamp>,
+}
+
+impl From<Notification> for NotificationView {
+    fn from(n: Notification) -> Self {
+        let recipient = match n.channel {
+            Channel::Email => n.recipient,
+            Channel::Webhook => host(&n.recipient),
+        };
+        Self {
+            id: n.id,
+            ticket: n.ticket_id,
+            event: n.cause.event(),
+            cause: n.cause.0,
+            recipient,
+            channel: n.channel,
+            state: n.state,
+            reason: n.reason,
+            created_at: n.created_at,
+            release_at: n.release_at,
+            settled_at: n.settled_at,
+        }
+    }
+}
+
+/// What may be read of a webhook's address: its path may hold the receiver's secret.
+fn host(url: &str) -> String {
+    let url = url::Url::parse(url).ok();
+    let host = url.as_ref().and_then(|url| Some(format!("{}://{}/…", url.scheme(), url.host_str()?)));
+    host.unwrap_or_else(|| "…".into())
 }

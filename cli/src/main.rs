@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod jobs;
 mod serve;
+mod sla;
 mod users;
 
 use std::path::PathBuf;
@@ -55,6 +56,9 @@ enum Command {
     /// Look at jobs, and retry dead ones
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// Compute when clocks are due
+    #[command(subcommand)]
+    Sla(sla::Command),
     /// Check settings, database, dispatch and mail; with --url, whether a running process is ready
     Doctor {
         #[arg(
@@ -84,6 +88,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::User(command) => users::run(command, &connect(data).await?).await?,
         Command::Token { email, ttl } => users::print_token(&connect(data).await?, &email, ttl).await?,
         Command::Jobs(command) => jobs::run(command, &connect(data).await?).await?,
+        Command::Sla(command) => sla::run(&command)?,
         Command::Doctor { url: Some(url) } => doctor::ask(&url).await?,
         Command::Doctor { url: None } => return doctor::check(config(data)?).await,
     }

@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Process as Kind};
 use crate::domain::Rules;
+use crate::domain::definition::Kind as Defined;
 use crate::domain::role::Role;
 use crate::domain::ticket::{Category, Priority};
 use crate::ids::UserId;
 use crate::ops::Health;
 use crate::process::Process;
 use crate::queue::Queue;
+use crate::store::definitions::{self, Definition};
 use crate::store::desk::{Actor, Desk, Draft, Swept};
 use crate::store::tickets::Ticket;
 use crate::store::users::{self, User};
@@ -245,6 +247,26 @@ impl Testbed {
         let swept = self.desk.sweep(&mut tx, 10_000).await.expect("a sweep");
         let _ = tx.commit().await.expect("a commit");
         swept
+    }
+
+    /// Defines something.
+    pub async fn define(&self, kind: Defined, name: &str, body: serde_json::Value) -> Definition {
+        let mut tx = self.db.begin().await.expect("a transaction");
+        let draft = definitions::Draft { name: name.into(), position: None, body };
+        let by = definitions::By { actor: Some(self.staff.id), now: self.now() };
+        let made = definitions::create(&mut tx, kind, draft, by).await.expect("a definition");
+        let _ = tx.commit().await.expect("a commit");
+        made
+    }
+
+    /// Defines something anew, as another version.
+    pub async fn redefine(&self, made: &Definition, body: serde_json::Value) -> Definition {
+        let mut tx = self.db.begin().await.expect("a transaction");
+        let draft = definitions::Draft { name: made.name.clone(), position: None, body };
+        let by = definitions::By { actor: Some(self.staff.id), now: self.now() };
+        let updated = definitions::update(&mut tx, made.kind, made.id, None, draft, by).await;
+        let _ = tx.commit().await.expect("a commit");
+        updated.expect("a new version")
     }
 
     /// Enqueues jobs.

@@ -46,7 +46,7 @@ impl Options {
     }
 }
 
-/// Runs the yardstick and the benchmark one after the other on the same services.
+/// Runs the yardstick and the benchmark one after the other on the same services, then that of the clocks alone.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let services = Services::start(Durability::Durable)?;
     let yardstick = yardstick(&services, options.seconds)?;
@@ -63,6 +63,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     bench.env("BENCH_REDIS_URL", services.redis_url());
     bench.env("BENCH_SECONDS", options.seconds.to_string()).env("BENCH_JSON", &options.json);
     complete(&mut bench, "the benchmark")?;
+    let mut clocks = cargo();
+    clocks.args(["bench", "-p", "dogwatch", "--bench", "sla"]).env("BENCH_JSON", &options.json);
+    complete(&mut clocks, "the benchmark of the clocks")?;
 
     println!("yardstick: pgbench, the same rows in one statement, 32 connections: {yardstick:.0} creates/s");
     merge(&options.json, yardstick)?;

@@ -1,4 +1,4 @@
-//! Runs the project's chores: its tests, its invariants, its lints and its benchmark.
+//! Runs the project's chores: its tests, its invariants, its lints, its benchmark and its proof.
 #![expect(clippy::print_stdout, reason = "a command-line tool answers on standard output")]
 #![expect(clippy::print_stderr, reason = "a command-line tool tells its progress on standard error")]
 
@@ -6,6 +6,7 @@ mod bench;
 mod child;
 mod install;
 mod lint;
+mod prove;
 mod services;
 mod test;
 mod tidy;
@@ -29,6 +30,8 @@ Commands:
   lint                                  formatting, clippy, documentation, tidy, and what else is installed
   bench [--seconds N] [--json PATH]     measure the product, and pgbench as the yardstick, durably
                                         (10 seconds a measurement, target/bench.json)
+  prove [--cases N] [--seed S]          hold the clocks against brute force, optimised; the first case that
+                                        does not agree ends it and is printed (1000000 cases, seed 0)
   help                                  print this
 
 Exit code: 0 when all is well, 1 when something failed (`test`: the code of cargo test), 2 for wrong usage.
@@ -54,6 +57,10 @@ fn main() -> ExitCode {
         (Some("lint"), true) => lint::run(),
         (Some("bench"), _) => match bench::Options::parse(&rest) {
             Ok(options) => bench::run(&options),
+            Err(problem) => return usage(&problem),
+        },
+        (Some("prove"), _) => match prove::Options::parse(&rest) {
+            Ok(options) => prove::run(&options),
             Err(problem) => return usage(&problem),
         },
         (Some(command @ ("help" | "services" | "tidy" | "lint")), false) => {

@@ -142,6 +142,25 @@ impl Form {
         read.map(Some)
     }
 
+    /// Reads a definition, which `check` finds fault with.
+    pub(crate) fn definition<T>(
+        &mut self,
+        field: &str,
+        check: impl FnOnce(&Value) -> Result<T, Vec<Problem>>,
+    ) -> Option<Option<Value>> {
+        let Some(value) = self.take(field)? else { return Some(None) };
+        match check(&value) {
+            Ok(_) => Some(Some(value)),
+            Err(problems) => {
+                for problem in problems {
+                    let within = if problem.field.is_empty() { "" } else { "." };
+                    self.complain("invalid", &format!("{field}{within}{}", problem.field), problem.message);
+                }
+                None
+            }
+        }
+    }
+
     /// Adds what the rules say of what was read, except about fields that could not be read anyway.
     pub(crate) fn review(&mut self, problems: impl IntoIterator<Item = Problem>) {
         let known: Vec<String> =

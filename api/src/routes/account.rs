@@ -1,8 +1,10 @@
 //! Signing in.
 
 use axum::extract::State;
+use axum::response::Response;
 use serde::Serialize;
-use shared::store::users;
+use shared::domain::quiet::{QuietHours, is_time_zone};
+use shared::store::{preferences, users};
 
 use crate::app::App;
 use crate::auth::{TOKEN_LIFETIME, check_password};
@@ -43,6 +45,33 @@ pub(super) async fn log_in(
 }
 
 /// Shows the caller's own account.
-pub(super) async fn show_me(call: Call) -> Envelope<UserView> {
-    Envelope::ok(UserView::from(&*call.user))
+pub(super) async fn show_me(call: Call) -> Result<Envelope<UserView>, ApiError> {
+    let preferences = preferences::get(&call.app.process.db, call.user.id).await?;
+    let preferences = preferences.ok_or(ApiError::NotFound("account"))?;
+    Ok(Envelope::ok(UserView::new(&call.user, preferences)))
+}
+
+/// Changes how the caller wants to be told; null clears.
+pub(super) async fn change_me(call: Call, Body(mut form): Body) -> Result<Response, ApiError> {
+    let zone = form.line("tz", 64);
+    if let Some(Some(name)) = &zone
+        && !is_time_zone(name)
+    {
+        form.complain("invalid", "tz", "Must be a time zone of the IANA database, such as Europe/Berlin.");
+    }
+    let quiet_hours = form.definition("quiet_hours", QuietHours::read);
+    form.finish()?;
+    let mut tx = call.begin().await?;
+    let mut wanted = preferences::get(&mut tx, call.user.id).await?.ok_or(ApiError::NotFound("account"))?;
+    set(&mut wanted.tz, zone);
+    set(&mut wanted.quiet_hours, quiet_hours.map(|hours| hours.map(Into::into)));
+    preferences::set(&mut tx, &wanted).await?;
+    let view = UserView::new(&call.user, wanted);
+    call.commit(tx, Envelope::ok(view)).await
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
 }

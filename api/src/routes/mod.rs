@@ -1,11 +1,13 @@
 //! Every route, and what surrounds them all.
 
 mod account;
+mod acknowledge;
 mod calendars;
 mod definition_list;
 mod definitions;
 mod escalation_policies;
 mod health;
+mod notifications;
 mod schedules;
 mod slas;
 mod ticket_list;
@@ -32,7 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
-        .route("/me", get(account::show_me))
+        .route("/me", get(account::show_me).patch(account::change_me))
         .route("/tickets", get(ticket_list::list_tickets).post(tickets::open_ticket))
         .route("/tickets/{id}", get(tickets::show_ticket).patch(tickets::edit_ticket))
         .route("/tickets/{id}/status", patch(tickets::move_ticket))
@@ -41,9 +43,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/tickets/{id}/close", post(tickets::close_ticket))
         .route("/tickets/{id}/reopen", post(tickets::reopen_ticket))
         .route("/tickets/{id}/history", get(tickets::show_history))
+        .route("/tickets/{id}/notifications", get(notifications::list_of_ticket))
         .route("/tickets/{id}/sla", get(slas::list_slas))
         .route("/slas/{id}/pause", patch(slas::pause_sla))
         .route("/slas/{id}/resume", patch(slas::resume_sla))
+        .route("/notifications", get(notifications::list_notifications))
         .route("/calendars/{id}/import", post(calendars::import_holidays))
         .route("/escalation-policies/{id}/lint", post(escalation_policies::lint_policy))
         .route("/schedules/{id}/on-call", get(schedules::show_on_call))
@@ -61,6 +65,8 @@ pub(crate) fn router(app: App) -> Router {
         .route_layer(keyed)
         // Without a key: there is no caller yet to scope it to, and no token is ever stored.
         .route("/api/v1/auth/login", post(account::log_in))
+        // The link is the credential.
+        .route("/acknowledge/{token}", get(acknowledge::show_link).post(acknowledge::use_link))
         .route("/health", get(health::show_health))
         .route("/db-health", get(health::show_db_health))
         .fallback(async || ApiError::NotFound("address"))

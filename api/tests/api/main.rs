@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and clippy does not see that these are tests"
 )]
 
+mod acknowledging;
 mod answer;
 mod clocks;
 mod crowding;
@@ -16,8 +17,10 @@ mod definitions_schedules;
 mod editing;
 mod failing;
 mod filtering;
+mod notifications;
 mod opening;
 mod paging;
+mod preferences;
 mod reading;
 mod refusing;
 mod repeating;

@@ -29,6 +29,7 @@ const BELOW: &[(&str, &str)] = &[
     ("POST", "/close"),
     ("POST", "/reopen"),
     ("GET", "/history"),
+    ("GET", "/notifications"),
     ("GET", "/sla"),
 ];
 
@@ -134,7 +135,7 @@ async fn a_method_that_is_not_taken_is_refused_with_those_that_are(t: Testbed) {
         ("PATCH", "/api/v1/tickets/INC-1/close", "POST"),
         ("GET", "/api/v1/auth/login", "POST"),
         ("POST", "/health", "GET,HEAD"),
-        ("BREW", "/api/v1/me", "GET,HEAD"),
+        ("BREW", "/api/v1/me", "GET,HEAD,PATCH"),
     ];
     for (method, uri, allowed) in wrong {
         let answer = staff.send(method, uri, "").await.fails(405, "method_not_allowed");
@@ -181,9 +182,9 @@ async fn a_parameter_that_is_not_known_is_refused_everywhere(t: Testbed) {
     let server = Server::over(t);
     let ticket = server.open(json!({})).await;
     for (method, below) in BELOW {
-        let uri = format!("/api/v1{}?dry_run=true&limit=5", at(&ticket, below));
+        let uri = format!("/api/v1{}?dry_run=true&page=5", at(&ticket, below));
         let answer = server.staff.send(method, &uri, body(below)).await;
-        answer.blames(&[("dry_run", "unknown"), ("limit", "unknown")]);
+        answer.blames(&[("dry_run", "unknown"), ("page", "unknown")]);
     }
     let [clock, _] = server.clocks(&ticket).await;
     for uri in ["/me?x=1".into(), "/tickets?x=1".into(), format!("/slas/{}/pause?x=1", text(&clock["id"]))] {

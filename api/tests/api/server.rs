@@ -151,6 +151,15 @@ impl Client {
         self.deliver(request.expect("a request")).await
     }
 
+    /// Asks for a page rather than for JSON.
+    pub(crate) async fn page(&self, method: &str, uri: &str) -> (u16, HeaderMap, String) {
+        let request = Request::builder().method(method).uri(uri).body(Body::empty()).expect("a request");
+        let response = self.routes.clone().oneshot(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        (parts.status.as_u16(), parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
+    }
+
     /// Sends a request that was made by hand, with the client's headers.
     pub(crate) async fn deliver(&self, mut request: Request<Body>) -> Answer {
         let json = HeaderValue::from_static("application/json");

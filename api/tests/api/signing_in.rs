@@ -135,7 +135,9 @@ async fn ones_own_account_is_shown_without_the_password(t: Testbed) {
             "email": "cleo@example.org",
             "id": "(id)",
             "name": "cleo",
-            "role": "end_user"
+            "quiet_hours": null,
+            "role": "end_user",
+            "tz": null
           },
           "errors": [],
           "message": null,
@@ -216,6 +218,9 @@ async fn everything_but_health_and_signing_in_needs_a_token(t: Testbed) {
     let anybody = &server.anybody;
     let closed = [
         ("GET", "/me"),
+        ("PATCH", "/me"),
+        ("GET", "/notifications"),
+        ("GET", "/tickets/INC-1001/notifications"),
         ("GET", "/tickets"),
         ("GET", "/tickets?nonsense=1"),
         ("POST", "/tickets"),

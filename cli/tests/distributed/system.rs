@@ -90,6 +90,8 @@ impl System {
             ("SLA_P1_RESPONSE_HOURS", "0.001".into()),
             ("SLA_P1_RESOLUTION_HOURS", "8".into()),
             ("ESCALATION_STEP_MINUTES", "60".into()),
+            // Floods of tickets are mailed one by one, so that every mail can be counted.
+            ("STORM_LIMIT", "1000000".into()),
         ];
         let system = Self {
             db: Db::connect(database, 4).await.expect("the database opens"),

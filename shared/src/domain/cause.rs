@@ -71,6 +71,10 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every event's name.
+    pub const EVENTS: [&str; 5] =
+        ["ticket.created", "ticket.resolved", "sla.warning", "sla.breached", "escalation.step"];
+
     /// The ticket it is about.
     #[must_use]
     pub const fn ticket(&self) -> TicketId {

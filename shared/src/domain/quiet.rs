@@ -7,6 +7,12 @@ use super::Problem;
 use super::sla::calendar::{Calendar, Definition};
 use crate::time::Timestamp;
 
+/// Tells whether a text names a time zone of the IANA database.
+#[must_use]
+pub fn is_time_zone(text: &str) -> bool {
+    text.parse::<chrono_tz::Tz>().is_ok()
+}
+
 /// Somebody's quiet hours: the open time of a calendar of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuietHours(Calendar);

@@ -277,10 +277,10 @@ impl Desk {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<Ticket> {
-        let mut changes = fields::differences(before, &ticket, actor);
-        if changes.is_empty() {
+        if *before == ticket {
             return Ok(ticket);
         }
+        let mut changes = fields::differences(before, &ticket, actor);
         ticket.updated_at = now;
         if !tickets::update(tx, &mut ticket).await? {
             return Err(Error::Stale { current: before.version });

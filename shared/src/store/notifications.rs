@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::db::Tx;
-use super::query::{Target, Value, query};
+use super::query::{Query, Target, Value, query};
 use super::{Db, Result};
 use crate::domain::cause::Cause;
 use crate::ids::{NotificationId, TicketId};
@@ -179,7 +179,21 @@ pub struct Filter {
 
 /// Lists notifications, newest first.
 pub async fn list(db: &Db, filter: &Filter) -> Result<Vec<Notification>> {
-    let mut select = query(COLUMNS).push(" WHERE TRUE");
+    let mut select = conditions(query(COLUMNS), filter);
+    if let Some(before) = filter.before {
+        select = select.push(" AND id < ").push_bind(before);
+    }
+    select.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit).all(db).await
+}
+
+/// Counts the notifications that a filter lets through, on all pages.
+pub async fn count(db: &Db, filter: &Filter) -> Result<i64> {
+    let (count,): (i64,) = conditions(query("SELECT COUNT(*) FROM notifications"), filter).one(db).await?;
+    Ok(count)
+}
+
+fn conditions(mut select: Query, filter: &Filter) -> Query {
+    select = select.push(" WHERE TRUE");
     if let Some(state) = filter.state {
         select = select.push(" AND state = ").push_bind(state);
     }
@@ -192,10 +206,7 @@ pub async fn list(db: &Db, filter: &Filter) -> Result<Vec<Notification>> {
     if let Some(event) = filter.event.as_deref() {
         select = select.push(" AND event = ").push_bind(event);
     }
-    if let Some(before) = filter.before {
-        select = select.push(" AND id < ").push_bind(before);
-    }
-    select.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit).all(db).await
+    select
 }
 
 const SETTLE: &str = "

@@ -39,13 +39,9 @@ pub async fn of_addresses(on: impl Into<Target<'_>>, addresses: &[String]) -> Re
     select.rows(addresses.iter().map(|address| [address.as_str().into()])).all(on).await
 }
 
-/// Puts what a user wants on record; `false` when there is no such user.
-pub async fn set(
-    tx: &mut Tx,
-    id: UserId,
-    tz: Option<&str>,
-    quiet_hours: Option<serde_json::Value>,
-) -> Result<bool> {
+/// Puts the zone and the quiet hours a user wants on record; `false` when there is no such user.
+pub async fn set(tx: &mut Tx, wanted: &Preferences) -> Result<bool> {
+    let hours = wanted.quiet_hours.as_ref().map(|hours| hours.0.clone());
     let update = query("UPDATE users SET tz = $2, quiet_hours = $3 WHERE id = $1");
-    Ok(update.bind(id).bind(tz).bind(quiet_hours).execute(tx).await? == 1)
+    Ok(update.bind(wanted.id).bind(wanted.tz.as_deref()).bind(hours).execute(tx).await? == 1)
 }

@@ -1,8 +1,10 @@
-//! The SLA engine against worked examples, and against an oracle that shares nothing with it.
+//! The SLA engine against worked examples, and against oracles that share nothing with it.
 
-mod case;
 mod history;
+mod hours;
 mod oracle;
+mod proof;
 mod properties;
 mod sentences;
+mod simulate;
 mod vectors;

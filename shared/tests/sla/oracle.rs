@@ -5,7 +5,7 @@
 
 use shared::domain::sla::{Hold, Mode};
 
-use crate::history::{Command, History};
+use crate::history::{Command, History, Terms, retargeted};
 
 const SECOND: i64 = 1_000_000;
 
@@ -20,11 +20,12 @@ pub(crate) struct Verdict {
 }
 
 struct Oracle<'a> {
-    warn: &'a [u32],
+    all_terms: &'a [Terms],
+    terms: &'a Terms,
     target: i64,
     elapsed: i64,
-    /// The seconds that counted since counting last began, with what counted before.
-    counted: Vec<i64>,
+    /// The seconds in which it ran since counting last began, open or not, with what counted before.
+    ran: Vec<i64>,
     credit: i64,
     counting_from: i64,
     holds: Vec<Hold>,
@@ -40,10 +41,11 @@ struct Oracle<'a> {
 /// Walks through a history.
 pub(crate) fn judge(history: &History) -> Verdict {
     let mut oracle = Oracle {
-        warn: &history.warn,
+        all_terms: &history.terms,
+        terms: &history.terms[0],
         target: history.target * SECOND,
         elapsed: 0,
-        counted: Vec::new(),
+        ran: Vec::new(),
         credit: 0,
         counting_from: 0,
         holds: Vec::new(),
@@ -78,7 +80,7 @@ pub(crate) fn judge(history: &History) -> Verdict {
     Verdict { elapsed: oracle.elapsed, due_at, breach_at, state, log: oracle.log }
 }
 
-impl Oracle<'_> {
+impl<'a> Oracle<'a> {
     fn runs(&self) -> bool {
         self.holds.is_empty() && !self.stopped
     }
@@ -92,11 +94,15 @@ impl Oracle<'_> {
         self.log.push((at, what.into()));
     }
 
-    /// Lets one second count, and notes what is passed within it.
+    /// Lets one second pass, and if it is open count, and notes what is reached within it.
     fn pass(&mut self, second: i64) {
+        self.ran.push(second);
+        if !self.terms.hours.is_open(second) {
+            return;
+        }
         let (before, after) = (self.elapsed, self.elapsed + SECOND);
         let within = |threshold: i64| second * SECOND + threshold - before;
-        while let Some(ppm) = self.warn.get(self.warned)
+        while let Some(ppm) = self.terms.warn.get(self.warned)
             && !self.breached
             && self.threshold(*ppm) <= after.min(self.target)
         {
@@ -108,7 +114,6 @@ impl Oracle<'_> {
             self.say(within(self.target), "breached");
         }
         self.elapsed = after;
-        self.counted.push(second);
     }
 
     fn command(&mut self, command: Command, at: i64) {
@@ -130,16 +135,20 @@ impl Oracle<'_> {
                 self.stopped = false;
                 self.say(at, "reopened");
             }
-            Command::Retarget(target, mode)
-                if !self.stopped && (target * SECOND != self.target || mode == Mode::Restart) =>
-            {
-                self.retarget(target * SECOND, mode, at);
+            Command::Retarget(target, mode, terms) if !self.stopped => {
+                self.retarget(target * SECOND, mode, &self.all_terms[terms], at);
             }
             _ => {}
         }
     }
 
-    fn retarget(&mut self, target: i64, mode: Mode, at: i64) {
+    fn retarget(&mut self, target: i64, mode: Mode, terms: &'a Terms, at: i64) {
+        let version = |terms: &Terms| terms.hours.calendar.version();
+        let same =
+            target == self.target && terms.warn == self.terms.warn && version(terms) == version(self.terms);
+        if same && mode != Mode::Restart {
+            return;
+        }
         let carried = i128::from(self.elapsed) * i128::from(target) / i128::from(self.target);
         let kept = match mode {
             Mode::Retroactive => None,
@@ -147,14 +156,19 @@ impl Oracle<'_> {
             Mode::Restart => Some(0),
         };
         if let Some(credit) = kept {
-            (self.credit, self.elapsed, self.counting_from) = (credit, credit, at);
-            self.counted.clear();
+            (self.credit, self.counting_from) = (credit, at);
+            self.ran.clear();
         }
-        self.target = target;
+        (self.target, self.terms) = (target, terms);
+        self.elapsed = self
+            .ran
+            .iter()
+            .filter(|second| terms.hours.is_open(**second))
+            .fold(self.credit, |sum, _| sum + SECOND);
         self.changed_at = at;
         self.warned = 0;
-        self.say(at, format!("retargeted {} {mode}", target / SECOND));
-        while let Some(ppm) = self.warn.get(self.warned)
+        self.say(at, retargeted(target / SECOND, mode, version(terms)));
+        while let Some(ppm) = self.terms.warn.get(self.warned)
             && !self.breached
             && self.threshold(*ppm) <= self.elapsed.min(target)
         {
@@ -175,9 +189,11 @@ impl Oracle<'_> {
         if enough(self.credit, self.target) {
             return Some(self.counting_from);
         }
-        let future = (end..).take_while(|_| self.runs());
+        let hours = &self.terms.hours;
+        let future = (end..).take_while(|second| self.runs() && !hours.is_over(*second));
         let mut elapsed = self.credit;
-        for second in self.counted.iter().copied().chain(future) {
+        let counts = self.ran.iter().copied().chain(future).filter(|second| hours.is_open(*second));
+        for second in counts {
             if enough(elapsed + SECOND, self.target) {
                 return Some(second * SECOND + self.target - elapsed);
             }

@@ -4,7 +4,7 @@ use proptest::prelude::{ProptestConfig, any};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use shared::domain::sla::{Clock, Hold};
 
-use crate::history::{CALENDAR, Command, History, Sweeps, at, at_us, histories, log, us};
+use crate::history::{Command, History, Sweeps, at, at_us, histories, log, us};
 use crate::oracle::judge;
 
 fn cases(cases: u32) -> ProptestConfig {
@@ -23,9 +23,9 @@ proptest! {
         let verdict = judge(&history);
         let (clock, recorded) = history.run(Sweeps::AtTheEnd);
         prop_assert_eq!(log(&recorded), verdict.log);
-        prop_assert_eq!(clock.elapsed(at(history.end), &CALENDAR).num_microseconds(), Some(verdict.elapsed));
-        prop_assert_eq!(clock.due_at(&CALENDAR).map(us), verdict.due_at);
-        prop_assert_eq!(clock.breach_at(&CALENDAR).map(us), verdict.breach_at);
+        prop_assert_eq!(clock.elapsed(at(history.end)).num_microseconds(), Some(verdict.elapsed));
+        prop_assert_eq!(clock.due_at().map(us), verdict.due_at);
+        prop_assert_eq!(clock.breach_at().map(us), verdict.breach_at);
         prop_assert_eq!(clock.state().as_str(), verdict.state);
         let breach = recorded.iter().find(|r| r.event.kind() == "breached");
         prop_assert_eq!(clock.breached_at, breach.map(|r| r.at));
@@ -47,7 +47,7 @@ proptest! {
     #[test]
     fn a_clock_is_the_fold_of_its_events(history in histories(14)) {
         let (clock, recorded) = history.run(Sweeps::AtTheEnd);
-        prop_assert_eq!(Clock::replay(&recorded, &CALENDAR), Some(clock));
+        prop_assert_eq!(Clock::replay(&recorded, |version| history.calendar(version)), Some(clock));
     }
 
     #[test]
@@ -60,9 +60,9 @@ proptest! {
     #[test]
     fn elapsed_grows_at_most_as_fast_as_time(history in histories(10), step in 300_000..5_000_000_i64) {
         let (clock, _) = history.run(Sweeps::AtTheEnd);
-        let mut before = clock.elapsed(at(0), &CALENDAR);
+        let mut before = clock.elapsed(at(0));
         for us in (0..history.end * 1_000_000).step_by(usize::try_from(step).unwrap_or(1)).skip(1) {
-            let elapsed = clock.elapsed(at_us(us), &CALENDAR);
+            let elapsed = clock.elapsed(at_us(us));
             let grown = elapsed - before;
             prop_assert!((0..=step).contains(&grown.num_microseconds().unwrap_or(-1)), "{grown} at {us}");
             before = elapsed;
@@ -73,11 +73,30 @@ proptest! {
     fn the_target_is_used_up_when_the_clock_is_due(history in histories(12)) {
         let (clock, _) = history.run(Sweeps::AtTheEnd);
         // A credit of more than the target is used up at once.
-        if let Some(due) = clock.due_at(&CALENDAR)
+        if let Some(due) = clock.due_at()
             && clock.credit <= clock.target
         {
-            prop_assert_eq!(clock.elapsed(due, &CALENDAR), clock.target);
-            prop_assert!(clock.breach_at(&CALENDAR).is_none_or(|breach| breach >= due));
+            prop_assert_eq!(clock.elapsed(due), clock.target);
+            prop_assert!(clock.breach_at().is_none_or(|breach| breach >= due));
+        }
+    }
+
+    #[test]
+    fn what_comes_first_is_due_first(history in histories(12)) {
+        let (clock, _) = history.run(Sweeps::AtTheEnd);
+        let instants: Vec<_> = clock.warnings().filter(|(share, _)| share.0 <= 1_000_000).map(|(_, at)| at).collect();
+        let known: Vec<_> = instants.iter().copied().chain([clock.due_at(), clock.breach_at()]).collect();
+        let reached = known.iter().take_while(|at| at.is_some()).count();
+        prop_assert!(known[..reached].is_sorted(), "{known:?}");
+        prop_assert!(known[reached..].iter().all(Option::is_none), "{known:?}");
+    }
+
+    #[test]
+    fn nothing_elapses_while_it_is_closed(history in histories(10)) {
+        let (clock, _) = history.run(Sweeps::AtTheEnd);
+        let open = |second| clock.calendar.is_open(at(second));
+        for second in (0..history.end).filter(|second| !open(*second)) {
+            prop_assert_eq!(clock.elapsed(at(second)), clock.elapsed(at(second + 1)), "at {}", second);
         }
     }
 
@@ -111,13 +130,6 @@ fn outcome(history: &History) -> impl PartialEq + std::fmt::Debug {
         .into_iter()
         .filter(|(_, what)| !what.starts_with("paused") && !what.starts_with("resumed"))
         .collect();
-    let end = clock.elapsed(at(history.end), &CALENDAR);
-    (
-        fired,
-        end,
-        clock.due_at(&CALENDAR),
-        clock.breach_at(&CALENDAR),
-        clock.state(),
-        clock.next_fire_at(&CALENDAR),
-    )
+    let end = clock.elapsed(at(history.end));
+    (fired, end, clock.due_at(), clock.breach_at(), clock.state(), clock.next_fire_at())
 }

@@ -21,9 +21,12 @@ mod leases;
 mod notifications;
 mod preferences;
 mod recipients;
+mod replans;
+mod rules;
 mod schedules;
 mod signing_keys;
 mod tickets;
+mod upgrade;
 mod users;
 mod workers;
 

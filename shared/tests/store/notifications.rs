@@ -194,6 +194,8 @@ async fn a_list_shows_what_its_filter_lets_through_page_by_page(t: Testbed) {
     let event = Some("sla.breached".to_owned());
     let breaches = list(Filter { event, ticket: Some(one.id), ..Filter::default() }).await;
     assert!(breaches.len() == 4 && breaches.iter().all(|n| n.cause.event() == "sla.breached"));
+    let sent = Filter { state: Some(State::Sent), ..Filter::default() };
+    assert_eq!(notifications::count(&t.db, &sent).await.unwrap(), 1);
     let (mut paged, mut before) = (Vec::new(), None);
     loop {
         let page =
@@ -203,4 +205,6 @@ async fn a_list_shows_what_its_filter_lets_through_page_by_page(t: Testbed) {
         paged.extend(page);
     }
     assert_eq!(paged, everything);
+    let counted = notifications::count(&t.db, &Filter { before, ..Filter::default() }).await.unwrap();
+    assert_eq!(usize::try_from(counted).unwrap(), everything.len(), "a count is of all pages");
 }

@@ -1,9 +1,10 @@
 //! How people want to be told.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::ids::UserId;
 use shared::on_both;
-use shared::store::{preferences, users};
+use shared::store::preferences::{self, Preferences};
+use shared::store::users;
 use shared::testkit::Testbed;
 
 use crate::write;
@@ -15,9 +16,13 @@ on_both! {
 
 async fn what_somebody_wants_is_found_by_user_and_by_address(t: Testbed) {
     let quiet = json!({ "tz": "UTC", "weekly": { "mon": ["22:00-24:00"] } });
-    let set = async |id, tz, quiet| write(&t, async |tx| preferences::set(tx, id, tz, quiet).await).await;
     let nothing = preferences::get(&t.db, t.staff.id).await.unwrap().unwrap();
-    assert_eq!((nothing.tz, nothing.quiet_hours), (None, None));
+    let set = async |id, tz: Option<&str>, quiet: Option<Value>| {
+        let (tz, quiet_hours) = (tz.map(str::to_owned), quiet.map(Into::into));
+        let wanted = Preferences { id, tz, quiet_hours, ..nothing.clone() };
+        write(&t, async |tx| preferences::set(tx, &wanted).await).await
+    };
+    assert_eq!((&nothing.tz, &nothing.quiet_hours), (&None, &None));
     assert!(set(t.staff.id, Some("Europe/Berlin"), Some(quiet.clone())).await);
     assert!(!set(UserId::new(), Some("Europe/Berlin"), None).await);
     let stored = preferences::get(&t.db, t.staff.id).await.unwrap().unwrap();

@@ -44,7 +44,7 @@ async fn in_state(bench: &Bench, recipient: &str, state: State) -> Vec<Notificat
 async fn open(bench: &Bench, count: usize, priority: Priority) -> Vec<shared::store::tickets::Ticket> {
     let t = &bench.t;
     let mut draft = t.draft(priority);
-    (draft.actor, draft.reporter_id) = (t.staff(), t.staff.id);
+    (draft.reporter_id, draft.actor) = (t.staff.id, t.staff());
     let mut tx = t.db.begin().await.unwrap();
     let opened = t.desk.open(&mut tx, vec![draft; count]).await.unwrap();
     let _ = tx.commit().await.unwrap();
@@ -195,7 +195,9 @@ async fn a_single_notification_held_leaves_as_its_own_mail(t: Testbed) {
 async fn leave_sam_alone(t: &Testbed) {
     let quiet = json!({ "tz": "UTC", "weekly": { "fri": ["07:00-09:00"] } });
     let mut tx = t.db.begin().await.unwrap();
-    preferences::set(&mut tx, t.staff.id, Some("Europe/Berlin"), Some(quiet)).await.unwrap();
+    let wanted = preferences::get(&mut tx, t.staff.id).await.unwrap().unwrap();
+    let (tz, quiet_hours) = (Some("Europe/Berlin".into()), Some(quiet.into()));
+    preferences::set(&mut tx, &preferences::Preferences { tz, quiet_hours, ..wanted }).await.unwrap();
     let _ = tx.commit().await.unwrap();
 }
 

@@ -27,7 +27,7 @@ on_both! {
     a_webhook_is_signed_as_the_standard_has_it,
     what_the_receiver_answers_decides,
     a_private_address_is_refused_whatever_it_is_called,
-    a_webhook_without_a_secret_is_given_up,
+    a_webhook_without_a_secret_is_not_signed,
     what_no_longer_applies_is_not_posted,
 }
 
@@ -201,29 +201,39 @@ async fn a_private_address_is_refused_whatever_it_is_called(t: Testbed) {
         let posted = bench
             .worker
             .poster
-            .post(NotificationId::new(), &url, &secret, String::new(), bench.t.now())
+            .post(NotificationId::new(), &url, Some(&secret), String::new(), bench.t.now())
             .await;
         let Err(PostError::Refused(why)) = posted else { panic!("{host}: {posted:?}") };
         assert!(why.contains("private address"), "{host}: {why}");
     }
     for odd in ["ftp://example.org/", "hook", "file:///etc/passwd"] {
-        let posted =
-            bench.worker.poster.post(NotificationId::new(), odd, &secret, String::new(), bench.t.now()).await;
+        let posted = bench
+            .worker
+            .poster
+            .post(NotificationId::new(), odd, Some(&secret), String::new(), bench.t.now())
+            .await;
         assert!(matches!(posted, Err(PostError::Refused(_))), "{odd}: {posted:?}");
     }
     assert!(receiver.requests().is_empty());
 }
 
-async fn a_webhook_without_a_secret_is_given_up(t: Testbed) {
+async fn a_webhook_without_a_secret_is_not_signed(t: Testbed) {
     let bench = Bench::over(t, PRIVATE);
     let receiver = Receiver::answering("200 OK").await;
     let cause = Cause::Created { ticket: bench.t.open(Priority::Low).await.id };
     let notification = decide(&bench.t, &cause, &receiver.url()).await;
     let job = SendWebhook { notification: notification.id };
     let outcome = job.run(&bench.claim_new(&job).await).await.unwrap();
-    assert_eq!(outcome, Outcome::Committed(Ending::Dead));
-    assert_eq!(now(&bench, notification.id).await.0, State::Failed);
-    assert!(receiver.requests().is_empty());
+    assert_eq!(outcome, Outcome::Committed(Ending::Done));
+    assert_eq!(now(&bench, notification.id).await, (State::Sent, None));
+    let request = receiver.requests().remove(0);
+    assert_eq!(
+        (request.header("webhook-id"), request.header("webhook-signature")),
+        (&*notification.id.to_string(), "")
+    );
+    let again = job.run(&bench.claim_new(&job).await).await.unwrap();
+    assert_eq!(again, Outcome::Skip("the notification was sent before".into()));
+    assert_eq!(receiver.requests().len(), 1);
 }
 
 async fn what_no_longer_applies_is_not_posted(t: Testbed) {

@@ -499,8 +499,9 @@ impl Clock {
         self.retargeted_at.map_or(at, |change| at.max(change))
     }
 
-    /// First instant at which `elapsed ≥ span`.
-    fn reach(&self, span: TimeDelta) -> Option<Timestamp> {
+    /// Finds the first instant at which `elapsed ≥ span`; `None` if it will not be.
+    #[must_use]
+    pub fn reach(&self, span: TimeDelta) -> Option<Timestamp> {
         let mut left = span - self.credit;
         if left <= TimeDelta::zero() {
             return Some(self.counting_from());
@@ -532,7 +533,7 @@ impl Clock {
     }
 }
 
-fn micros(span: TimeDelta) -> i64 {
+pub(super) fn micros(span: TimeDelta) -> i64 {
     span.num_microseconds().unwrap_or(i64::MAX)
 }
 

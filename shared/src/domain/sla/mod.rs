@@ -4,6 +4,7 @@ pub mod calendar;
 pub mod clock;
 pub mod explain;
 pub mod policy;
+pub mod simulate;
 
 pub use calendar::Calendar;
 pub use clock::{Clock, Command, Event, Hold, Metric, Mode, Recorded, State};

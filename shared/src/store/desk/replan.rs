@@ -61,7 +61,8 @@ impl Desk {
         let now = self.clock.now();
         let (mut preview, mut after, mut looked) = (Preview::default(), None, 0);
         loop {
-            let ids = replans::tickets_behind(&mut *tx, after, BATCH).await?;
+            let most = BATCH.min(i64::try_from(limit - looked).unwrap_or(BATCH));
+            let ids = replans::tickets_behind(&mut *tx, after, most).await?;
             let Some(last) = ids.last() else { break };
             (after, looked) = (Some(*last), looked + ids.len());
             for planned in self.planned(tx, book, definition, mode, ids, now).await? {

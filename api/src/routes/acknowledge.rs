@@ -1,0 +1,99 @@
+//! The page behind the link in a mail: shows a ticket, and acknowledges it for whoever the mail was sent to. Who has
+//! the link needs no account; looking at it changes nothing, since mail programs look too.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::StatusCode;
+use shared::ids::UserId;
+use shared::links::Presented;
+use shared::store::desk::Actor;
+use shared::store::tickets::{self, Ticket};
+use shared::store::{Tx, acknowledgements, notifications, users};
+
+use crate::app::App;
+use crate::call::Name;
+use crate::error::ApiError;
+use crate::page::Page;
+
+/// Whom a link was mailed to, and about what.
+#[derive(Debug)]
+struct Holder {
+    ticket: Ticket,
+    user: Option<UserId>,
+    address: String,
+}
+
+/// Shows what a link acknowledges; changes nothing.
+pub(super) async fn show_link(State(app): State<App>, Name(token): Name) -> Result<Page, ApiError> {
+    match holder(&app, &token).await? {
+        Ok(Holder { ticket, .. }) if ticket.acknowledged_at.is_none() => Ok(Page::of(
+            &ticket,
+            "Nobody has acknowledged this ticket yet. Acknowledging stops its escalation.",
+            true,
+        )),
+        Ok(Holder { ticket, .. }) => acknowledged(&app, &ticket).await,
+        Err(page) => Ok(page),
+    }
+}
+
+/// Acknowledges as whom the link was mailed to; whoever was first stays on record.
+pub(super) async fn use_link(
+    State(app): State<App>,
+    Name(token): Name,
+    request: Request,
+) -> Result<Page, ApiError> {
+    let Holder { ticket, user, address } = match holder(&app, &token).await? {
+        Ok(holder) => holder,
+        Err(page) => return Ok(page),
+    };
+    let ip =
+        request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
+    let mut tx: Tx = app.process.db.begin().await?;
+    let ticket = match user {
+        Some(id) => {
+            let actor = Actor { id: Some(id), staff: true, ip };
+            app.process.desk.acknowledge(&mut tx, ticket.id, None, &actor).await?
+        }
+        None => app.process.desk.acknowledge_as(&mut tx, ticket.id, &address).await?,
+    };
+    app.process.queue.push(tx.commit().await?);
+    acknowledged(&app, &ticket).await
+}
+
+async fn acknowledged(app: &App, ticket: &Ticket) -> Result<Page, ApiError> {
+    let by = acknowledgements::by_whom(&app.process.db, ticket).await?.unwrap_or_default();
+    let at =
+        ticket.acknowledged_at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default();
+    Ok(Page::of(ticket, format!("Acknowledged by {by} at {at}."), false))
+}
+
+/// Finds out who holds a link, or which page to show instead. A forged link and one to nowhere look the same.
+async fn holder(app: &App, token: &str) -> Result<Result<Holder, Page>, ApiError> {
+    let unknown = || {
+        Page::without(StatusCode::NOT_FOUND, "Not found", "This link leads nowhere. Was it copied in full?")
+    };
+    let expired = |why| Page::without(StatusCode::GONE, "Expired", why);
+    let Some(presented) = Presented::read(token) else { return Ok(Err(unknown())) };
+    let db = &app.process.db;
+    let Some(notification) = notifications::get(db, presented.link.notification).await? else {
+        return Ok(Err(unknown()));
+    };
+    let key = app.link_key().await?;
+    if !presented.is_genuine(key, notification.ticket_id, &notification.recipient) {
+        return Ok(Err(unknown()));
+    }
+    if presented.link.expires_at <= app.process.desk.clock.now() {
+        return Ok(Err(expired("This link has expired. Sign in to acknowledge the ticket.")));
+    }
+    if let Some(user) = presented.link.user {
+        let user =
+            users::get(db, user).await?.filter(|user| user.disabled_at.is_none() && user.role.is_staff());
+        // Whoever reads the address now may be somebody else.
+        if user.is_none_or(|user| user.email != notification.recipient) {
+            return Ok(Err(expired("Whom this link was sent to may not acknowledge tickets any more.")));
+        }
+    }
+    let Some(ticket) = tickets::get(db, notification.ticket_id).await? else { return Ok(Err(unknown())) };
+    Ok(Ok(Holder { ticket, user: presented.link.user, address: notification.recipient }))
+}

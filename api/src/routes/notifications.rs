@@ -1,0 +1,86 @@
+//! Who has been told what.
+
+use serde_json::json;
+use shared::domain::cause::Cause;
+use shared::ids::TicketId;
+use shared::store::notifications::{self, Filter};
+
+use crate::call::{Call, Listing, Name};
+use crate::envelope::Envelope;
+use crate::error::ApiError;
+use crate::form::Form;
+use crate::views::NotificationView;
+
+/// Lists notifications, newest first.
+pub(super) async fn list_notifications(
+    Listing { call, mut query }: Listing,
+) -> Result<Envelope<Vec<NotificationView>>, ApiError> {
+    staff_only(&call)?;
+    let ticket = match query.line("ticket", 50).flatten() {
+        Some(name) => match call.ticket_id(&name).await {
+            Err(ApiError::NotFound(_)) => {
+                query.complain("unknown_ticket", "ticket", "Must be the id or the number of a ticket.");
+                None
+            }
+            found => Some(found?),
+        },
+        None => None,
+    };
+    list(&call, query, ticket).await
+}
+
+/// Lists the notifications about a ticket, newest first.
+pub(super) async fn list_of_ticket(
+    Name(name): Name,
+    Listing { call, query }: Listing,
+) -> Result<Envelope<Vec<NotificationView>>, ApiError> {
+    staff_only(&call)?;
+    let id = call.ticket_id(&name).await?;
+    shared::store::tickets::get(&call.app.process.db, id).await?.ok_or(ApiError::NotFound("ticket"))?;
+    list(&call, query, Some(id)).await
+}
+
+fn staff_only(call: &Call) -> Result<(), ApiError> {
+    let is_staff = call.user.role.is_staff();
+    is_staff.then_some(()).ok_or(ApiError::Forbidden("Only staff may see who has been told what."))
+}
+
+async fn list(
+    call: &Call,
+    query: Form,
+    ticket: Option<TicketId>,
+) -> Result<Envelope<Vec<NotificationView>>, ApiError> {
+    let (mut filter, count) = read_filter(query, ticket)?;
+    let limit = filter.limit;
+    // One more than asked for tells whether there is a next page.
+    filter.limit = limit + 1;
+    let db = &call.app.process.db;
+    let mut found = notifications::list(db, &filter).await?;
+    let limited = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = found.len() > limited;
+    found.truncate(limited);
+    let next = found.last().filter(|_| has_more).map(|last| last.id);
+    let mut meta = json!({ "has_more": has_more, "next_cursor": next, "limit": limit });
+    if count {
+        meta["total"] = notifications::count(db, &filter).await?.into();
+    }
+    Ok(Envelope::ok(found.into_iter().map(NotificationView::from).collect()).meta(meta))
+}
+
+fn read_filter(mut form: Form, ticket: Option<TicketId>) -> Result<(Filter, bool), ApiError> {
+    let event = form.line("event", 50).flatten();
+    if event.as_deref().is_some_and(|event| !Cause::EVENTS.contains(&event)) {
+        form.complain("unknown_value", "event", format!("It must be one of: {}.", Cause::EVENTS.join(", ")));
+    }
+    let count: Option<bool> = form.parse("count", "true or false").flatten();
+    let filter = Filter {
+        state: form.word("state").flatten(),
+        ticket,
+        recipient: form.line("recipient", 2_000).flatten().map(|address| address.to_lowercase()),
+        event,
+        before: form.parse("cursor", "a next_cursor from such a list").flatten(),
+        limit: form.number("limit", 1..=100).unwrap_or(20),
+    };
+    form.finish()?;
+    Ok((filter, count.unwrap_or(false)))
+}
