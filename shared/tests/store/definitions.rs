@@ -156,6 +156,9 @@ async fn what_was_deleted_is_gone_but_its_versions_stay(t: Testbed) {
     let again = async |tx: &mut _| definitions::delete(tx, Kind::Team, made.id, None, t.now()).await;
     assert!(matches!(refused(&t, again).await, Error::NotFound(Kind::Team)));
     assert!(definitions::version(&t.db, made.version_id).await.unwrap().is_some());
+    let gone = definitions::any(&t.db, made.id).await.unwrap().unwrap();
+    assert_eq!((gone.deleted_at, gone.version_id), (Some(t.now()), made.version_id));
+    assert_eq!(definitions::any(&t.db, DefinitionId::new()).await.unwrap(), None);
 }
 
 async fn every_change_moves_the_revision_on(t: Testbed) {
