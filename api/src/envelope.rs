@@ -35,6 +35,11 @@ impl<T: Serialize> Envelope<T> {
         Self { status: StatusCode::CREATED, data, meta: None, version: None }
     }
 
+    /// Something was begun that goes on.
+    pub(crate) const fn accepted(data: T) -> Self {
+        Self { status: StatusCode::ACCEPTED, data, meta: None, version: None }
+    }
+
     /// Adds what a list says about itself.
     pub(crate) fn meta(mut self, meta: Value) -> Self {
         self.meta = Some(meta);

@@ -22,7 +22,7 @@ pub(crate) enum ApiError {
     Malformed(Cow<'static, str>),
     /// 401: no credentials, or wrong ones.
     Unauthorized(&'static str),
-    /// 403: known, but not for them.
+    /// 403: a known caller who may not.
     Forbidden(&'static str),
     /// 404.
     NotFound(&'static str),

@@ -3,10 +3,12 @@
 use chrono::TimeDelta;
 use serde::Serialize;
 use shared::domain::cause::Cause;
-use shared::domain::sla::{Metric, State};
+use shared::domain::sla::explain::Segment;
+use shared::domain::sla::{Event, Metric, Recorded, State};
 use shared::domain::ticket::{Category, Priority, Status};
-use shared::ids::{ClockId, NotificationId, TicketId, UserId};
+use shared::ids::{ClockId, DefinitionId, NotificationId, TicketId, UserId, VersionId};
 use shared::store::clocks::Stored;
+use shared::store::definitions;
 use shared::store::notifications::{self, Channel, Notification};
 use shared::store::preferences::Preferences;
 use shared::store::tickets::{Change, Ticket};
@@ -29,6 +31,9 @@ pub(crate) struct TicketView {
     labels: Vec<String>,
     reporter_id: UserId,
     assignee_id: Option<UserId>,
+    team_id: Option<DefinitionId>,
+    /// The version of the policy it came under; null for the built-in one.
+    sla_policy_version_id: Option<VersionId>,
     version: i64,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -65,6 +70,8 @@ impl TicketView {
             labels,
             reporter_id: ticket.reporter_id,
             assignee_id: ticket.assignee_id,
+            team_id: ticket.team_id,
+            sla_policy_version_id: ticket.sla_policy_version_id,
             version: ticket.version,
             created_at: ticket.created_at,
             updated_at: ticket.updated_at,
@@ -97,6 +104,12 @@ pub(crate) struct ClockView {
     stopped_at: Option<Timestamp>,
     /// Who holds it: `manual`, `status`, both or nobody.
     paused_by: Vec<&'static str>,
+    /// Whether its calendar never opens for long enough.
+    unreachable: bool,
+    /// The zone it counts in.
+    tz: &'static str,
+    /// The version of the calendar it counts by; null for around the clock.
+    calendar_version_id: Option<VersionId>,
     warnings: Vec<WarningView>,
 }
 
@@ -137,8 +150,85 @@ impl ClockView {
             detected_at: recorded_at,
             waived_at: clock.waived_at,
             stopped_at: clock.stopped_at,
+            unreachable: clock.running_since.is_some() && clock.due_at().is_none(),
+            tz: clock.calendar.zone().name(),
+            calendar_version_id: clock.calendar.version(),
             paused_by: held.into_iter().filter_map(|(who, holds)| holds.then_some(who)).collect(),
             warnings: clock.warnings().map(warning).collect(),
+        }
+    }
+}
+
+/// Why a clock is due when it is.
+#[derive(Debug, Serialize)]
+pub(crate) struct ExplainView {
+    clock: ClockView,
+    calendar: Option<CalendarView>,
+    segments: Vec<SegmentView>,
+    /// Whether there are more segments than are listed.
+    more: bool,
+    events: Vec<EventView>,
+}
+
+/// The version of the calendar a clock counts by.
+#[derive(Debug, Serialize)]
+struct CalendarView {
+    id: DefinitionId,
+    name: String,
+    version: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct SegmentView {
+    kind: &'static str,
+    from: Timestamp,
+    to: Timestamp,
+    from_local: String,
+    to_local: String,
+    duration_ms: i64,
+    /// What the clock has counted at its end.
+    elapsed_ms: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct EventView {
+    seq: i64,
+    at: Timestamp,
+    at_local: String,
+    #[serde(flatten)]
+    event: Event,
+}
+
+impl ExplainView {
+    pub(crate) fn new(
+        stored: Stored,
+        calendar: Option<definitions::Version>,
+        events: Vec<Recorded>,
+        (segments, more): (Vec<Segment>, bool),
+        now: Timestamp,
+    ) -> Self {
+        let zone = stored.clock.calendar.zone();
+        let local = |at: Timestamp| at.with_timezone(&zone).to_rfc3339();
+        let segment = |s: Segment| SegmentView {
+            kind: s.kind.as_str(),
+            from: s.from,
+            to: s.to,
+            from_local: local(s.from),
+            to_local: local(s.to),
+            duration_ms: (s.to - s.from).num_milliseconds(),
+            elapsed_ms: s.elapsed.num_milliseconds(),
+        };
+        let event = |r: Recorded| EventView { seq: r.seq, at: r.at, at_local: local(r.at), event: r.event };
+        Self {
+            calendar: calendar.map(|v| CalendarView {
+                id: v.definition_id,
+                name: v.name,
+                version: v.version,
+            }),
+            segments: segments.into_iter().map(segment).collect(),
+            more,
+            events: events.into_iter().map(event).collect(),
+            clock: ClockView::new(stored, now),
         }
     }
 }

@@ -5,7 +5,12 @@ use shared::domain::definition::{Kind, Reference};
 use shared::domain::sla::Mode;
 use shared::domain::sla::policy::{Definition, Matches};
 
-use super::Defined;
+use shared::domain::escalation::{Finding, Severity};
+use shared::store::{Tx, definitions};
+use shared::time::Timestamp;
+
+use super::{Defined, stored};
+use crate::error::ApiError;
 use crate::form::Form;
 
 impl Defined for Definition {
@@ -37,6 +42,28 @@ impl Defined for Definition {
 
     fn problems(&self) -> Vec<Problem> {
         self.problems()
+    }
+
+    async fn findings(&self, tx: &mut Tx, _: Timestamp) -> Result<Option<Vec<Finding>>, ApiError> {
+        let mut findings = Vec::new();
+        let mut doubt = |field: &str, message: String| {
+            findings.push(Finding { severity: Severity::Warning, field: field.into(), message });
+        };
+        if !self.enabled {
+            doubt("enabled", "The policy is switched off: no ticket comes under it.".into());
+        }
+        for other in definitions::all(tx, Self::KIND).await? {
+            let name = other.name.clone();
+            let other: Self = stored(other.body.0)?;
+            if other == *self {
+                break;
+            }
+            if other.enabled && other.matches.cover(&self.matches) {
+                let why = format!("No ticket can come under it: {name} comes first and matches all of them.");
+                doubt("match", why);
+            }
+        }
+        Ok(Some(findings))
     }
 
     fn references(&self) -> Vec<(String, Reference)> {

@@ -8,6 +8,7 @@ mod definitions;
 mod escalation_policies;
 mod health;
 mod notifications;
+mod replans;
 mod schedules;
 mod slas;
 mod ticket_list;
@@ -45,6 +46,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/tickets/{id}/history", get(tickets::show_history))
         .route("/tickets/{id}/notifications", get(notifications::list_of_ticket))
         .route("/tickets/{id}/sla", get(slas::list_slas))
+        .route("/slas/{id}/explain", get(slas::explain_sla))
+        .route("/replans/{id}", get(replans::show_replan))
         .route("/slas/{id}/pause", patch(slas::pause_sla))
         .route("/slas/{id}/resume", patch(slas::resume_sla))
         .route("/notifications", get(notifications::list_notifications))
@@ -55,7 +58,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/schedules/{id}/overrides", post(schedules::add_override))
         .route("/schedules/{id}/overrides/{override}", delete(schedules::delete_override));
     let v1 = family::<sla::calendar::Definition>(v1, "calendars");
+    let v1 = running::<sla::calendar::Definition>(v1, "calendars");
     let v1 = family::<sla::policy::Definition>(v1, "sla-policies");
+    let v1 = running::<sla::policy::Definition>(v1, "sla-policies");
     let v1 = family::<escalation::Definition>(v1, "escalation-policies");
     let v1 = family::<oncall::Definition>(v1, "schedules");
     let v1 = family::<team::Definition>(v1, "teams");
@@ -72,6 +77,13 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(async || ApiError::NotFound("address"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     surround(routes, TIMEOUT).with_state(app)
+}
+
+/// Adds the routes of definitions that clocks run by.
+fn running<D: Defined>(routes: Router<App>, name: &str) -> Router<App> {
+    routes
+        .route(&format!("/{name}/{{id}}/preview"), post(replans::preview_change::<D>))
+        .route(&format!("/{name}/{{id}}/apply"), post(replans::apply_change::<D>))
 }
 
 /// Adds the routes that every kind of definition has.

@@ -1,13 +1,14 @@
 //! A ticket's clocks.
 
 use axum::response::Response;
+use shared::domain::sla::explain::explain;
 use shared::ids::ClockId;
-use shared::store::{clocks, tickets};
+use shared::store::{clocks, definitions, tickets};
 
 use crate::call::{Body, Call, Name};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
-use crate::views::ClockView;
+use crate::views::{ClockView, ExplainView};
 
 /// Lists a ticket's clocks as they stand now.
 pub(super) async fn list_slas(call: Call, Name(name): Name) -> Result<Envelope<Vec<ClockView>>, ApiError> {
@@ -17,6 +18,24 @@ pub(super) async fn list_slas(call: Call, Name(name): Name) -> Result<Envelope<V
     let now = call.app.process.desk.clock.now();
     let clocks = clocks::of_ticket(db, id).await?;
     Ok(Envelope::ok(clocks.into_iter().map(|stored| ClockView::new(stored, now)).collect()))
+}
+
+/// At most as many segments to an explanation; a clock of years has thousands.
+const SEGMENTS: usize = 2_000;
+
+/// Explains when a clock is due: lists every open, closed and paused stretch behind it, in the calendar's zone too.
+pub(super) async fn explain_sla(call: Call, Name(name): Name) -> Result<Envelope<ExplainView>, ApiError> {
+    let db = &call.app.process.db;
+    let stored = clocks::get(db, clock_id(&name)?).await?.ok_or(ApiError::NotFound("sla clock"))?;
+    let events = clocks::events(db, stored.id).await?;
+    let calendar = match stored.clock.calendar.version() {
+        Some(version) => definitions::version(db, version).await?,
+        None => None,
+    };
+    let now = call.app.process.desk.clock.now().max(stored.clock.last_at);
+    let until = stored.clock.due_at().max(stored.clock.breach_at()).unwrap_or(now).max(now);
+    let explained = explain(&stored.clock, &events, until, SEGMENTS);
+    Ok(Envelope::ok(ExplainView::new(stored, calendar, events, explained, now)))
 }
 
 /// Stops a clock until it is resumed; pausing a paused clock changes nothing.

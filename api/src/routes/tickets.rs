@@ -1,8 +1,10 @@
 //! One ticket at a time.
 
 use axum::response::{IntoResponse, Response};
+use shared::domain::definition::Kind;
 use shared::domain::ticket::{Category, Priority, Status};
-use shared::ids::UserId;
+use shared::ids::{DefinitionId, UserId};
+use shared::store::definitions;
 use shared::store::desk::Draft;
 use shared::store::tickets::{self, Ticket};
 use shared::telemetry;
@@ -40,6 +42,7 @@ async fn read_draft(call: &Call, mut form: Form) -> Result<Draft, ApiError> {
     let environment = form.line("environment", NAME).flatten();
     let affected_service = form.line("affected_service", NAME).flatten();
     let assignee_id = read_assignee(call, &mut form).await?.flatten();
+    let team_id = read_team(call, &mut form).await?.flatten();
     let labels = form.labels("labels");
     let (contact_name, contact_email) = read_contact(&mut form).flatten().unwrap_or_default();
     form.finish()?;
@@ -53,7 +56,7 @@ async fn read_draft(call: &Call, mut form: Form) -> Result<Draft, ApiError> {
         contact_name,
         contact_email,
         assignee_id,
-        team_id: None,
+        team_id,
         labels,
         reporter_id: call.user.id,
         actor: call.actor(),
@@ -80,6 +83,17 @@ async fn read_assignee(call: &Call, form: &mut Form) -> Result<Option<Option<Use
         form.complain("unknown_user", "assignee_id", "There is no such user, or they are disabled.");
     }
     Ok(assignee)
+}
+
+/// Reads which team a ticket is given to.
+async fn read_team(call: &Call, form: &mut Form) -> Result<Option<Option<DefinitionId>>, ApiError> {
+    let team: Option<Option<DefinitionId>> = form.parse("team_id", "the id of a team");
+    if let Some(Some(id)) = team
+        && definitions::get(&call.app.process.db, Kind::Team, id).await?.is_none()
+    {
+        form.complain("unknown_team", "team_id", "There is no such team.");
+    }
+    Ok(team)
 }
 
 /// Shows a ticket.
@@ -114,6 +128,7 @@ async fn read_edit(call: &Call, mut form: Form) -> Result<(impl FnOnce(&mut Tick
     let environment = form.line("environment", NAME);
     let affected_service = form.line("affected_service", NAME);
     let assignee_id = read_assignee(call, &mut form).await?;
+    let team_id = read_team(call, &mut form).await?;
     let contact = read_contact(&mut form);
     let version = form.number("version", 1..=i64::MAX);
     for (field, null) in [
@@ -134,6 +149,7 @@ async fn read_edit(call: &Call, mut form: Form) -> Result<(impl FnOnce(&mut Tick
         set(&mut ticket.environment, environment);
         set(&mut ticket.affected_service, affected_service);
         set(&mut ticket.assignee_id, assignee_id);
+        set(&mut ticket.team_id, team_id);
         if let Some(contact) = contact {
             (ticket.contact_name, ticket.contact_email) = contact.unwrap_or_default();
         }
