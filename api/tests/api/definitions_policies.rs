@@ -38,6 +38,7 @@ async fn a_policy_says_what_is_usual_where_nothing_is_given(t: Testbed) {
         "pause_statuses": ["pending_info"],
         "escalation_policy_id": null,
         "mode": "retroactive",
+        "findings": [],
     });
     assert_eq!(made, expected);
 }
