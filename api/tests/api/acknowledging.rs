@@ -1,5 +1,7 @@
 //! The page behind the link in a mail.
 
+use std::sync::{Arc, Mutex};
+
 use axum::http::HeaderMap;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -11,6 +13,8 @@ use shared::on_both;
 use shared::store::notifications::{self, Recipient};
 use shared::store::{escalations, tickets, users};
 use shared::testkit::Testbed;
+use tracing::instrument::WithSubscriber;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::answer::text;
 use crate::server::{Server, at};
@@ -24,6 +28,7 @@ on_both! {
     a_link_dies_with_the_right_to_use_it,
     a_hostile_title_is_shown_and_not_run,
     all_who_press_at_once_see_the_same_name,
+    no_log_holds_a_link,
 }
 
 const SAM: &str = "sam@example.org";
@@ -201,4 +206,41 @@ async fn all_who_press_at_once_see_the_same_name(t: Testbed) {
     assert!(pages.iter().all(|page| *page == pages[0]), "{pages:?}");
     let history = server.staff.get(&at(&ticket, "/history")).await.expect(200);
     assert_eq!(history.each("field").iter().filter(|field| *field == "acknowledged_as").count(), 1);
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn no_log_holds_a_link(t: Testbed) {
+    let server = Server::over(t);
+    let ticket = server.open(json!({})).await;
+    let path = to_sam(&server, &ticket).await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::FULL)
+        .with_writer(move || writer.clone())
+        .finish();
+    let asking = async {
+        for (method, path, status) in [("GET", &*path, 200), ("POST", &path, 200), ("GET", &path[..90], 404)]
+        {
+            ask(&server, method, path, status).await;
+        }
+    };
+    asking.with_subscriber(subscriber).await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("/acknowledge/{token}"), "{log}");
+    assert!(!log.contains(&path[13..60]), "{log}");
 }

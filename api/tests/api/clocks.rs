@@ -38,6 +38,7 @@ async fn a_new_ticket_has_a_clock_for_the_response_and_one_for_the_resolution(t:
         {
           "breach_at": "2027-01-15T09:00:00Z",
           "breached_at": null,
+          "calendar_version_id": null,
           "detected_at": null,
           "due_at": "2027-01-15T09:00:00Z",
           "elapsed_ms": 2100001,
@@ -51,6 +52,8 @@ async fn a_new_ticket_has_a_clock_for_the_response_and_one_for_the_resolution(t:
           "stopped_at": null,
           "target_ms": 3600000,
           "ticket_id": "(id)",
+          "tz": "UTC",
+          "unreachable": false,
           "waived_at": null,
           "warnings": [
             {

@@ -24,6 +24,7 @@ mod preferences;
 mod reading;
 mod refusing;
 mod repeating;
+mod replanning;
 mod server;
 mod signing_in;
 mod workflow;

@@ -43,7 +43,9 @@ async fn a_title_is_enough_to_open_a_ticket(t: Testbed) {
             "reporter_id": "(id)",
             "resolved_at": null,
             "responded_at": null,
+            "sla_policy_version_id": null,
             "status": "new",
+            "team_id": null,
             "title": "No coffee",
             "updated_at": "2027-01-15T08:00:00Z",
             "version": 1

@@ -56,6 +56,9 @@ pub fn enter(book: &mut Rulebook, definition: &Definition) -> Result<()> {
         Kind::Calendar => {
             let calendar: calendar::Definition = parsed(body)?;
             let calendar = calendar.read(Some(version)).map_err(unreadable)?;
+            for policy in book.policies.iter_mut().filter(|p| p.calendar_id == Some(definition.id)) {
+                Arc::make_mut(policy).calendar = calendar.clone();
+            }
             book.calendars.insert(definition.id, calendar);
         }
         Kind::EscalationPolicy => {

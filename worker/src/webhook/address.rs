@@ -53,7 +53,7 @@ fn is_private_v4(ip: Ipv4Addr) -> bool {
     )
 }
 
-/// Only global unicast (2000::/3) can be public. Addresses that carry one of IPv4 are judged by that.
+/// Only global unicast (`2000::/3`) can be public. Addresses that carry one of IPv4 are judged by that.
 fn is_private_v6(ip: Ipv6Addr) -> bool {
     let segments = ip.segments();
     let v4 = |high: u16, low: u16| {

@@ -36,8 +36,6 @@ pub(crate) enum PostError {
 
 impl Poster {
     pub(crate) fn new(config: &Config) -> Result<Self, StartError> {
-        // The provider of the whole process; a test may be here before any process has started.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let allow_private = config.webhook_allow_private;
         // A redirect or a proxy would lead past the check of the address.
         let client =
@@ -70,7 +68,7 @@ impl Poster {
             request = request.header("webhook-signature", format!("v1,{}", STANDARD.encode(signature)));
         }
         // The address may hold a secret of the receiver's.
-        let answer = request.body(body).send().await.map_err(|error| judged(error.without_url()))?;
+        let answer = request.body(body).send().await.map_err(|error| judged(&error.without_url()))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
@@ -114,9 +112,9 @@ fn key(secret: &Secret) -> Result<Key, PostError> {
     }
 }
 
-fn judged(error: reqwest::Error) -> PostError {
+fn judged(error: &reqwest::Error) -> PostError {
     let mut texts = vec![error.to_string()];
-    let mut source = std::error::Error::source(&error);
+    let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if error.is::<Private>() {
             return PostError::Refused(error.to_string());
