@@ -1,11 +1,13 @@
 //! Lists of definitions, page by page.
 
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use shared::store::definitions::{self, Filter, Position, SortBy};
 
-use crate::call::Listing;
+use super::definitions::find;
+use crate::call::{Listing, Name};
 use crate::cursor;
-use crate::defined::{Defined, View, view};
+use crate::defined::{Defined, View, view, view_version};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::{Form, is_common};
@@ -21,14 +23,43 @@ pub(super) async fn list_definitions<D: Defined>(
     filter.limit = limit + 1;
     let db = &call.app.process.db;
     let mut found = definitions::list(db, D::KIND, &filter).await?;
-    let has_more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| has_more).map(|last| cursor::write(&sort, filter.sort.position(last)));
-    let mut meta = json!({ "has_more": has_more, "next_cursor": next, "limit": limit });
+    let mut meta = cut(&mut found, limit, |last| cursor::write(&sort, filter.sort.position(last)));
     if count {
         meta["total"] = definitions::count(db, D::KIND, &filter).await?.into();
     }
     Ok(Envelope::ok(found.into_iter().map(view::<D>).collect()).meta(meta))
+}
+
+/// Where a page of versions ended.
+#[derive(Debug, Serialize, Deserialize)]
+struct Before {
+    version: i64,
+}
+
+/// Lists what a definition has said, the latest first.
+pub(super) async fn list_versions<D: Defined>(
+    Listing { call, mut query }: Listing,
+    Name(name): Name,
+) -> Result<Envelope<Vec<View>>, ApiError> {
+    const ORDER: &str = "-version";
+    call.staff_only()?;
+    let before = cursor::read(&mut query, ORDER, |_: &Before| true).map(|before| before.version);
+    let limit = query.number("limit", 1..=100).unwrap_or(20);
+    query.finish()?;
+    let db = &call.app.process.db;
+    let id = find(db, D::KIND, &name).await?.id;
+    let mut found = definitions::versions(db, id, before, limit + 1).await?;
+    let meta = cut(&mut found, limit, |last| cursor::write(ORDER, Before { version: last.version }));
+    Ok(Envelope::ok(found.into_iter().map(view_version::<D>).collect()).meta(meta))
+}
+
+/// Cuts what was found down to a page, and returns what the list says about itself.
+fn cut<T>(found: &mut Vec<T>, limit: i64, cursor: impl FnOnce(&T) -> String) -> Value {
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = found.len() > most;
+    found.truncate(most);
+    let next = found.last().filter(|_| has_more).map(cursor);
+    json!({ "has_more": has_more, "next_cursor": next, "limit": limit })
 }
 
 fn read_filter<D: Defined>(mut form: Form) -> Result<(Filter, String, bool), ApiError> {

@@ -9,7 +9,7 @@ use shared::store::definitions::{self, Definition, Draft};
 use shared::store::{Db, Tx};
 
 use crate::call::{Body, Call, Name};
-use crate::defined::{Defined, View, judge, stored, view, view_version};
+use crate::defined::{Defined, View, judge, stored, view};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 
@@ -77,18 +77,6 @@ pub(super) async fn delete_definition<D: Defined>(
     deleted.map_err(|error| call.unchanged(error))?;
     call.app.process.queue.push(tx.commit().await?);
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// Lists what a definition has said, the latest first.
-pub(super) async fn list_versions<D: Defined>(
-    call: Call,
-    Name(name): Name,
-) -> Result<Envelope<Vec<View>>, ApiError> {
-    call.staff_only()?;
-    let db = &call.app.process.db;
-    let found = find(db, D::KIND, &name).await?;
-    let versions = definitions::versions(db, found.id).await?;
-    Ok(Envelope::ok(versions.into_iter().map(view_version::<D>).collect()))
 }
 
 /// Finds the definition that a path names.

@@ -88,10 +88,9 @@ fn running<D: Defined>(routes: Router<App>, name: &str) -> Router<App> {
 
 /// Adds the routes that every kind of definition has.
 fn family<D: Defined>(routes: Router<App>, name: &str) -> Router<App> {
-    use definitions::{
-        create_definition, delete_definition, edit_definition, list_versions, show_definition,
-    };
-    let all = get(definition_list::list_definitions::<D>).post(create_definition::<D>);
+    use definition_list::{list_definitions, list_versions};
+    use definitions::{create_definition, delete_definition, edit_definition, show_definition};
+    let all = get(list_definitions::<D>).post(create_definition::<D>);
     let one = get(show_definition::<D>).patch(edit_definition::<D>).delete(delete_definition::<D>);
     routes
         .route(&format!("/{name}"), all)

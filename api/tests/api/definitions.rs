@@ -197,6 +197,11 @@ async fn versions_tell_who_said_what_when(t: Testbed) {
     server.staff.patch(&at("teams", &made, ""), json!({ "members": [] })).await.expect(200);
     let versions = server.staff.get(&at("teams", &made, "/versions")).await.expect(200);
     assert_eq!(versions.data()[1]["members"], made["members"]);
+    let page = server.staff.get(&at("teams", &made, "/versions?limit=1")).await.expect(200);
+    assert_eq!(*page.data(), json!([versions.data()[0]]));
+    let next = format!("/versions?cursor={}", text(&page.json["meta"]["next_cursor"]));
+    let page = server.staff.get(&at("teams", &made, &next)).await.expect(200);
+    assert_eq!((page.data(), &page.json["meta"]["has_more"]), (&json!([versions.data()[1]]), &json!(false)));
     assert_eq!(versions.data()[0]["actor_id"], json!(server.bed.staff.id));
     insta::allow_duplicates! {
         insta::assert_json_snapshot!(without_ids(&versions.data()[0]), @r#"

@@ -9,7 +9,7 @@ use shared::testkit::{Testbed, user};
 
 use crate::answer::text;
 use crate::definitions::{at, body, make};
-use crate::server::Server;
+use crate::server::{Server, all_at_once};
 
 on_both! {
     a_schedule_is_shown_as_it_was_written,
@@ -19,6 +19,7 @@ on_both! {
     an_override_puts_somebody_else_on_call_until_it_is_taken_back,
     an_override_that_cannot_be_is_refused,
     an_override_is_added_once_under_one_key,
+    of_overrides_added_at_the_same_time_none_is_lost,
     only_staff_may_see_who_is_on_call,
 }
 
@@ -226,6 +227,22 @@ async fn an_override_is_added_once_under_one_key(t: Testbed) {
     assert_eq!(first.data(), again.data());
     let read = server.staff.get(&at("schedules", &made, "")).await;
     assert_eq!(read.data()["overrides"].as_array().unwrap().len(), 1);
+}
+
+async fn of_overrides_added_at_the_same_time_none_is_lost(t: Testbed) {
+    let server = Server::over(t);
+    let made = make(&server, "schedules", body(&server.bed, "schedules", "Web")).await;
+    let (now, sam) = (server.bed.now(), server.bed.staff.id);
+    let answers = all_at_once((1..=6).map(|hours| {
+        let (client, path) = (server.staff.clone(), at("schedules", &made, "/overrides"));
+        let body = json!({ "user": sam, "from": now, "to": now + TimeDelta::hours(hours) });
+        async move { client.post(&path, body).await }
+    }))
+    .await;
+    assert!(answers.iter().all(|answer| answer.status == 201));
+    let read = server.staff.get(&at("schedules", &made, "")).await;
+    assert_eq!(read.data()["overrides"].as_array().unwrap().len(), 6);
+    assert_eq!(read.data()["version"], 7);
 }
 
 async fn only_staff_may_see_who_is_on_call(t: Testbed) {

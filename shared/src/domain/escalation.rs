@@ -2,6 +2,7 @@
 
 mod definition;
 mod lint;
+mod problems;
 
 pub use definition::{Action, Assignee, Definition, Repeat, Step, Target, Timing, When};
 pub use lint::{Facts, Finding, Severity, lint};

@@ -20,6 +20,7 @@ pub use rota::{Because, OnCall, Rota, Shift};
 const MOST_LAYERS: usize = 20;
 const MOST_USERS: usize = 100;
 const MOST_OVERRIDES: usize = 1_000;
+const MOST_WINDOWS: usize = 24;
 
 /// An on-call schedule as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +150,12 @@ impl Layer {
         }
         let hours = self.hours.as_ref().map(|hours| read_week("hours", hours));
         problems.extend(hours.and_then(Result::err).unwrap_or_default());
+        for (day, windows) in self.hours.iter().flatten() {
+            if windows.len() > MOST_WINDOWS {
+                let message = format!("Must be at most {MOST_WINDOWS} windows a day.");
+                problems.push(Problem::new(format!("hours.{day}"), message));
+            }
+        }
         problems
     }
 }
@@ -246,6 +253,14 @@ mod tests {
             ]
         );
         assert_eq!(fields(&Definition { layers: Vec::new(), ..schedule() }), ["layers"]);
+    }
+
+    #[test]
+    fn a_day_has_no_more_windows_than_hours() {
+        let mut bad = schedule();
+        let windows = |n: usize| (0..n).map(|i| format!("12:{i:02}:00-12:{i:02}:30")).collect::<Vec<_>>();
+        bad.layers[0].hours = Some([("mon".into(), windows(24)), ("tue".into(), windows(25))].into());
+        assert_eq!(fields(&bad), ["layers[0].hours.tue"]);
     }
 
     #[test]

@@ -296,10 +296,18 @@ pub async fn delete(
     move_on(tx).await
 }
 
-/// Lists the versions of a definition, the latest first.
-pub async fn versions(db: &Db, definition: DefinitionId) -> super::Result<Vec<Version>> {
-    let select = "SELECT * FROM definition_versions WHERE definition_id = $1 ORDER BY version DESC";
-    query(select).bind(definition).all(db).await
+/// Lists the versions of a definition, the latest first, from right before one of them on if it is given.
+pub async fn versions(
+    db: &Db,
+    definition: DefinitionId,
+    before: Option<i64>,
+    limit: i64,
+) -> super::Result<Vec<Version>> {
+    let mut select = query("SELECT * FROM definition_versions WHERE definition_id = ").push_bind(definition);
+    if let Some(before) = before {
+        select = select.push(" AND version < ").push_bind(before);
+    }
+    select.push(" ORDER BY version DESC LIMIT ").push_bind(limit).all(db).await
 }
 
 /// Finds a version, also of a definition that was deleted.

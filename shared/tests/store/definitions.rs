@@ -50,7 +50,7 @@ async fn a_definition_is_found_by_identifier_and_by_name(t: Testbed) {
     assert_eq!(definitions::get(&t.db, Kind::Schedule, made.id).await.unwrap(), None);
     assert_eq!(definitions::by_name(&t.db, Kind::Team, "web").await.unwrap(), None);
     let ids = [made.id, DefinitionId::new()];
-    assert_eq!(definitions::of_ids(&t.db, Kind::Team, &ids).await.unwrap(), [made.clone()]);
+    assert_eq!(definitions::of_ids(&t.db, Kind::Team, &ids).await.unwrap(), std::slice::from_ref(&made));
     assert_eq!(definitions::of_ids(&t.db, Kind::Calendar, &ids).await.unwrap(), []);
     let version = definitions::version(&t.db, made.version_id).await.unwrap().unwrap();
     assert_eq!((version.definition_id, version.version, version.actor_id), (made.id, 1, Some(t.staff.id)));
@@ -87,7 +87,7 @@ async fn a_change_makes_a_version_and_keeps_the_one_before(t: Testbed) {
     assert_eq!((second.version, second.name.as_str(), &second.body.0), (2, "Net", &json!({ "n": 2 })));
     assert_eq!((second.created_at, second.updated_at), (at(seconds(0)), at(seconds(5))));
     assert_eq!(definitions::get(&t.db, Kind::Team, first.id).await.unwrap(), Some(second.clone()));
-    let versions = definitions::versions(&t.db, first.id).await.unwrap();
+    let versions = definitions::versions(&t.db, first.id, None, 10).await.unwrap();
     let told: Vec<_> =
         versions.iter().map(|v| (v.id, v.version, v.name.as_str(), v.body.0.clone())).collect();
     assert_eq!(
@@ -95,6 +95,8 @@ async fn a_change_makes_a_version_and_keeps_the_one_before(t: Testbed) {
         [(second.version_id, 2, "Net", json!({ "n": 2 })), (first.version_id, 1, "Web", json!({ "n": 1 }))]
     );
     assert_eq!(versions[0].created_at, at(seconds(5)));
+    assert_eq!(definitions::versions(&t.db, first.id, Some(2), 10).await.unwrap(), versions[1..]);
+    assert_eq!(definitions::versions(&t.db, first.id, None, 1).await.unwrap(), versions[..1]);
 }
 
 async fn a_change_that_says_the_same_is_none(t: Testbed) {
@@ -103,7 +105,7 @@ async fn a_change_that_says_the_same_is_none(t: Testbed) {
     t.advance(seconds(5));
     assert_eq!(update(&t, &made, draft("Web", json!({ "a": [1, 2], "b": 0.1 }))).await, made);
     assert_eq!(definitions::revision(&t.db).await.unwrap(), revision);
-    assert_eq!(definitions::versions(&t.db, made.id).await.unwrap().len(), 1);
+    assert_eq!(definitions::versions(&t.db, made.id, None, 10).await.unwrap().len(), 1);
 }
 
 async fn a_stale_change_is_refused(t: Testbed) {
@@ -154,6 +156,9 @@ async fn what_was_deleted_is_gone_but_its_versions_stay(t: Testbed) {
     let again = async |tx: &mut _| definitions::delete(tx, Kind::Team, made.id, None, t.now()).await;
     assert!(matches!(refused(&t, again).await, Error::NotFound(Kind::Team)));
     assert!(definitions::version(&t.db, made.version_id).await.unwrap().is_some());
+    let gone = definitions::any(&t.db, made.id).await.unwrap().unwrap();
+    assert_eq!((gone.deleted_at, gone.version_id), (Some(t.now()), made.version_id));
+    assert_eq!(definitions::any(&t.db, DefinitionId::new()).await.unwrap(), None);
 }
 
 async fn every_change_moves_the_revision_on(t: Testbed) {

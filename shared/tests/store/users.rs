@@ -73,7 +73,7 @@ async fn every_role_can_be_stored(t: Testbed) {
 async fn some_users_are_found_at_once(t: Testbed) {
     let nobody = user("x@example.org", Role::Admin).id;
     let found = users::of_ids(&t.db, &[t.staff.id, nobody, t.staff.id]).await.unwrap();
-    assert_eq!(found, [t.staff.clone()]);
+    assert_eq!(found, std::slice::from_ref(&t.staff));
     assert_eq!(users::of_ids(&t.db, &[]).await.unwrap(), []);
 }
 

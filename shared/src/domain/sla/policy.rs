@@ -27,7 +27,7 @@ impl Fraction {
     pub fn of_number(share: f64) -> Option<Self> {
         let millionths = (share * 1e6).round();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
-        (1.0..=1e6).contains(&millionths).then(|| Self(millionths as u32))
+        (1.0..=1e6).contains(&millionths).then_some(Self(millionths as u32))
     }
 
     /// Takes this share of `span`, rounded up so that a threshold is never reached early.
