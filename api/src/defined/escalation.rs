@@ -7,6 +7,7 @@ use shared::domain::escalation::{
 };
 use shared::domain::sla::Fraction;
 use shared::domain::{Problem, oncall, span};
+use shared::ids::DefinitionId;
 use shared::store::{Tx, definitions, users};
 use shared::time::Timestamp;
 
@@ -46,7 +47,12 @@ impl Defined for Definition {
         }
     }
 
-    async fn findings(&self, tx: &mut Tx, now: Timestamp) -> Result<Option<Vec<Finding>>, ApiError> {
+    async fn findings(
+        &self,
+        tx: &mut Tx,
+        _: DefinitionId,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Finding>>, ApiError> {
         Ok(Some(find_doubts(tx, self, now).await?))
     }
 }

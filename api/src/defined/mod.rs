@@ -50,6 +50,7 @@ pub(crate) trait Defined: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn findings(
         &self,
         _: &mut Tx,
+        _own: DefinitionId,
         _: Timestamp,
     ) -> impl Future<Output = Result<Option<Vec<Finding>>, ApiError>> + Send {
         async { Ok(None) }

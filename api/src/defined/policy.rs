@@ -4,6 +4,7 @@ use shared::domain::Problem;
 use shared::domain::definition::{Kind, Reference};
 use shared::domain::sla::Mode;
 use shared::domain::sla::policy::{Definition, Matches};
+use shared::ids::DefinitionId;
 
 use shared::domain::escalation::{Finding, Severity};
 use shared::store::{Tx, definitions};
@@ -44,7 +45,12 @@ impl Defined for Definition {
         self.problems()
     }
 
-    async fn findings(&self, tx: &mut Tx, _: Timestamp) -> Result<Option<Vec<Finding>>, ApiError> {
+    async fn findings(
+        &self,
+        tx: &mut Tx,
+        own: DefinitionId,
+        _: Timestamp,
+    ) -> Result<Option<Vec<Finding>>, ApiError> {
         let mut findings = Vec::new();
         let mut doubt = |field: &str, message: String| {
             findings.push(Finding { severity: Severity::Warning, field: field.into(), message });
@@ -53,11 +59,11 @@ impl Defined for Definition {
             doubt("enabled", "The policy is switched off: no ticket comes under it.".into());
         }
         for other in definitions::all(tx, Self::KIND).await? {
-            let name = other.name.clone();
-            let other: Self = stored(other.body.0)?;
-            if other == *self {
+            if other.id == own {
                 break;
             }
+            let name = other.name;
+            let other: Self = stored(other.body.0)?;
             if other.enabled && other.matches.cover(&self.matches) {
                 let why = format!("No ticket can come under it: {name} comes first and matches all of them.");
                 doubt("match", why);

@@ -108,7 +108,7 @@ async fn answer<D: Defined>(
     definition: &D,
     envelope: fn(View) -> Envelope<View>,
 ) -> Result<Response, ApiError> {
-    let findings = definition.findings(&mut tx, call.by().now).await?;
+    let findings = definition.findings(&mut tx, made.id, call.by().now).await?;
     let version = made.version;
     let mut shown = view::<D>(made);
     if let Some(findings) = findings {

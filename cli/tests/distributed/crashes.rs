@@ -46,7 +46,8 @@ async fn whoever_is_killed_when_the_notifications_are_the_expected_ones() {
     ]);
     let calls = define(&system, "/escalation-policies", json!({ "name": "Calls", "steps": steps })).await;
     let targets = json!({ "critical": { "resolution": "4s" } });
-    let policy = json!({ "name": "All", "targets": targets, "warn_at": [0.75], "escalation_policy_id": calls });
+    let policy =
+        json!({ "name": "All", "targets": targets, "warn_at": [0.75], "escalation_policy_id": calls });
     define(&system, "/sla-policies", policy).await;
 
     let mut tickets = Vec::new();

@@ -9,8 +9,9 @@ pub use lint::{Facts, Finding, Severity, lint};
 
 use chrono::TimeDelta;
 
-/// The built-in escalation policy, the last resort where no other applies: after a breach the on-call address and the assignee are called again and
-/// again until somebody acknowledges, at intervals that double up to sixteen times the first.
+/// The built-in escalation policy, the last resort where no other applies: after a breach the on-call address and the
+/// assignee are called again and again until somebody acknowledges, at intervals that double up to sixteen times the
+/// first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// From the breach to the first step.
@@ -22,11 +23,12 @@ impl Policy {
     #[must_use]
     pub fn offset(&self, done: i64) -> TimeDelta {
         // The waits are 1, 2, 4, 8 and from then on 16 times the first.
-        let waits = match i32::try_from(done).unwrap_or(i32::MAX) {
-            done @ ..=3 => (2 << done.max(0)) - 1,
-            done => (done - 3).saturating_mul(16).saturating_add(15),
+        let waits = match i32::try_from(done) {
+            Ok(done @ ..=3) => Some((2 << done.max(0)) - 1),
+            Ok(done) => (done - 3).checked_mul(16).and_then(|waits| waits.checked_add(15)),
+            Err(_) => None,
         };
-        self.step.checked_mul(waits).unwrap_or(TimeDelta::MAX)
+        waits.and_then(|waits| self.step.checked_mul(waits)).unwrap_or(TimeDelta::MAX)
     }
 }
 

@@ -103,6 +103,9 @@ async fn a_calendar_reaches_the_clocks_that_count_by_it(t: Testbed) {
     // Half an hour on Friday, three and a half on Monday from 09:00.
     assert_eq!(stored.clock.due_at(), Some(at(hours(73) + minutes(210))));
     assert_eq!(clock(&t, &other, Metric::Resolution).await, untouched);
+    let told = Replan { examined: 7, ..replan };
+    write(&t, async |tx| replans::save(tx, &told).await).await;
+    assert_eq!(replans::get(&t.db, told.id).await.unwrap(), Some(told));
     let again = carry_out(&t, calendar.id, Mode::Retroactive).await;
     assert_eq!((again.examined, again.moved), (1, 0), "there is nothing left to change");
 }

@@ -61,11 +61,16 @@ pub(super) async fn still_applies(
                 Some(StopReason::Acknowledged) => Some("somebody acknowledged the ticket"),
                 Some(StopReason::Paused) => Some("the clock is paused"),
                 Some(StopReason::Resolved) => Some("the ticket was resolved"),
-                // The last call is still to be made.
+                // The last call is still to be made, unless somebody did something since.
+                Some(StopReason::Exhausted) if ticket.acknowledged_at.is_some() => {
+                    Some("somebody acknowledged the ticket")
+                }
+                Some(StopReason::Exhausted) if ticket.status.is_done() => Some("the ticket was resolved"),
                 Some(StopReason::Exhausted) | None => None,
             };
             match (stopped, clocks::get(cx.db(), escalation.clock_id).await?) {
                 (Some(reason), _) => Err(reason),
+                (None, Some(stored)) if stored.clock.is_held() => Err("the clock is paused"),
                 (None, _) if called_again(cx, &escalation, *step).await? => Err("superseded by a later step"),
                 (None, Some(stored)) => Ok(Subject::Escalation(stored, *step)),
                 (None, None) => Err("the clock is gone"),

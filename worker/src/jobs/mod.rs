@@ -6,12 +6,12 @@ mod digest;
 mod hold;
 mod housekeeping;
 mod notify;
+#[cfg(test)]
+mod outage;
 mod reader;
 mod recipients;
 mod send_mail;
 mod send_webhook;
-#[cfg(test)]
-mod outage;
 #[cfg(test)]
 mod tests;
 

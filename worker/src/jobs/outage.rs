@@ -68,11 +68,12 @@ impl Hours {
 
 /// The hours of each category; the first is around the clock.
 fn all_hours() -> [Hours; 3] {
-    let always = [const { Vec::new() }; 7].map(|_: Vec<_>| vec![(0, 1_440)]);
-    let mut office = [const { Vec::new() }; 7];
-    office[..5].fill(vec![(540, 1_020)]);
-    let mut split = [const { Vec::new() }; 7];
-    split[..6].fill(vec![(0, 90), (480, 720), (810, 1_440)]);
+    let days = |open: usize, windows: &[(i64, i64)]| -> [Vec<(i64, i64)>; 7] {
+        std::array::from_fn(|day| if day < open { windows.to_vec() } else { Vec::new() })
+    };
+    let always = days(7, &[(0, 1_440)]);
+    let office = days(5, &[(540, 1_020)]);
+    let split = days(6, &[(0, 90), (480, 720), (810, 1_440)]);
     let half_day = [("2027-01-15".to_owned(), vec![(600, 660)]), ("2027-01-16".to_owned(), vec![(720, 900)])];
     [
         Hours { zone: Tz::UTC, week: always, dates: BTreeMap::new() },
@@ -214,7 +215,8 @@ impl Story<'_> {
             {
                 *end = end.or(Some(now));
             }
-            let done = to == Status::Resolved || (to == Status::InProgress && stored.metric == Metric::FirstResponse);
+            let done = to == Status::Resolved
+                || (to == Status::InProgress && stored.metric == Metric::FirstResponse);
             if done {
                 noted.stop = noted.stop.or(Some(now));
             }
@@ -309,8 +311,12 @@ async fn a_step_that_was_overtaken_sends_nothing_and_says_why(t: Testbed) {
         { "when": { "after": "0s" }, "targets": [{ "type": "assignee" }] },
     ]);
     let calls = t.define(Kind::EscalationPolicy, "Calls", json!({ "steps": steps })).await;
-    t.define(Kind::SlaPolicy, "All", json!({ "targets": targets, "escalation_policy_id": calls.id, "warn_at": [] }))
-        .await;
+    t.define(
+        Kind::SlaPolicy,
+        "All",
+        json!({ "targets": targets, "escalation_policy_id": calls.id, "warn_at": [] }),
+    )
+    .await;
     let cases = [
         ("acknowledge", "somebody acknowledged the ticket", "somebody acknowledged the ticket"),
         ("pause", "the clock is paused", "the clock is paused"),
@@ -335,8 +341,7 @@ async fn a_step_that_was_overtaken_sends_nothing_and_says_why(t: Testbed) {
                 bench.run_all::<Notify>().await;
                 bench.run_all::<SendMail>().await;
                 let told = notifications::of_ticket(&t.db, ticket.id).await.unwrap();
-                let step: Vec<_> =
-                    told.iter().filter(|n| n.cause.event() == "escalation.step").collect();
+                let step: Vec<_> = told.iter().filter(|n| n.cause.event() == "escalation.step").collect();
                 let last = step.last().expect("it was decided on");
                 assert_eq!((last.state, last.reason.as_deref()), (State::Suppressed, Some(reason)), "{what}");
                 assert!(step.iter().all(|n| n.state == State::Suppressed), "{what}: {step:?}");
