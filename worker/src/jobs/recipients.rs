@@ -152,8 +152,8 @@ impl Found {
 }
 
 /// Those concerned: by a step of a policy whom it names; else the assignee always, the reporter but for escalation
-/// steps, and ONCALL_EMAIL of everything about a service level whose policy does not say who is called. A step that
-/// reaches nobody goes to ONCALL_EMAIL rather than to nobody.
+/// steps, and `ONCALL_EMAIL` of everything about a service level whose policy does not say who is called. A step that
+/// reaches nobody goes to `ONCALL_EMAIL` rather than to nobody.
 pub(super) async fn concerned(
     cx: &Context,
     tx: &mut Tx,
