@@ -13,6 +13,8 @@ mod recipients;
 mod send_mail;
 mod send_webhook;
 #[cfg(test)]
+mod steps;
+#[cfg(test)]
 mod tests;
 
 use shared::domain::job::{Audit, Digest, Noop, Notify, Prune, Replan, SendMail, SendWebhook, TidyRedis};

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::config::Secret;
 use shared::domain::cause::Cause;
-use shared::domain::job::{Ending, SendWebhook};
+use shared::domain::definition::Kind;
+use shared::domain::job::{Ending, Notify, SendWebhook};
 use shared::domain::ticket::Priority;
 use shared::ids::NotificationId;
 use shared::on_both;
@@ -29,6 +31,7 @@ on_both! {
     a_private_address_is_refused_whatever_it_is_called,
     a_webhook_without_a_secret_is_not_signed,
     what_no_longer_applies_is_not_posted,
+    a_step_is_posted_to_the_webhook_that_its_policy_names,
 }
 
 const PRIVATE: &[(&str, &str)] =
@@ -247,4 +250,40 @@ async fn what_no_longer_applies_is_not_posted(t: Testbed) {
     let reopened = Some("the ticket was reopened".to_owned());
     assert_eq!(now(&bench, notification.id).await, (State::Suppressed, reopened));
     assert!(receiver.requests().is_empty());
+}
+
+async fn a_step_is_posted_to_the_webhook_that_its_policy_names(t: Testbed) {
+    let bench = Bench::over(t, PRIVATE);
+    let receiver = Receiver::answering("204 No Content").await;
+    let (key, t) = (b"thirty-two bytes are quite enough", &bench.t);
+    let secret = format!("whsec_{}", STANDARD.encode(key));
+    let targets = json!([
+        { "type": "assignee" },
+        { "type": "webhook", "url": receiver.url(), "secret": secret },
+    ]);
+    let steps = json!([{ "when": { "after": "5m" }, "targets": targets }]);
+    let calls = t.define(Kind::EscalationPolicy, "Calls", json!({ "steps": steps })).await;
+    let promised = json!({ "high": { "resolution": "1h" } });
+    let policy = json!({ "targets": promised, "warn_at": [], "escalation_policy_id": calls.id });
+    t.define(Kind::SlaPolicy, "All", policy).await;
+    let ticket = t.open(Priority::High).await;
+    t.advance(TimeDelta::minutes(66));
+    t.sweep().await;
+    let mut tx = t.db.begin().await.unwrap();
+    t.desk.escalate(&mut tx, 100).await.unwrap();
+    let _ = tx.commit().await.unwrap();
+    bench.run_all::<Notify>().await;
+    for outcome in bench.run_all::<SendWebhook>().await {
+        assert!(matches!(outcome, Ok(Outcome::Committed(Ending::Done))), "{outcome:?}");
+    }
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 1);
+    let (id, timestamp) = (requests[0].header("webhook-id"), requests[0].header("webhook-timestamp"));
+    let signed = format!("{id}.{timestamp}.{}", requests[0].body);
+    let signature = format!("v1,{}", STANDARD.encode(hmac(key, signed.as_bytes())));
+    assert_eq!(requests[0].header("webhook-signature"), signature);
+    let body: Value = serde_json::from_str(&requests[0].body).unwrap();
+    assert_eq!((&body["type"], &body["data"]["step"]), (&json!("escalation.step"), &json!(1)));
+    assert_eq!(body["data"]["ticket"]["number"], ticket.key());
+    assert!(!requests[0].body.contains("whsec_"));
 }
