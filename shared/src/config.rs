@@ -345,7 +345,7 @@ impl Vars<'_> {
     fn storm(&self) -> Result<Storm, Error> {
         let seconds = self.number("STORM_WINDOW_SECONDS", 300, 1..=86_400)?;
         Ok(Storm {
-            limit: i64::try_from(self.number("STORM_LIMIT", 30, 1..=1_000_000)?).unwrap_or(30),
+            limit: i64::try_from(self.number("STORM_LIMIT", 60, 1..=1_000_000)?).unwrap_or(60),
             window: TimeDelta::seconds(i64::try_from(seconds).unwrap_or(300)),
         })
     }

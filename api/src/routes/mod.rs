@@ -55,7 +55,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/escalation-policies/{id}/lint", post(escalation_policies::lint_policy))
         .route("/schedules/{id}/on-call", get(schedules::show_on_call))
         .route("/schedules/{id}/shifts", get(schedules::list_shifts))
-        .route("/schedules/{id}/overrides", post(schedules::add_override))
+        .route("/schedules/{id}/overrides", get(schedules::list_overrides).post(schedules::add_override))
         .route("/schedules/{id}/overrides/{override}", delete(schedules::delete_override));
     let v1 = family::<sla::calendar::Definition>(v1, "calendars");
     let v1 = running::<sla::calendar::Definition>(v1, "calendars");

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use shared::domain::definition::Kind;
-use shared::domain::oncall::{Because, Definition, Rota};
+use shared::domain::oncall::{Because, Definition, Override, Rota};
 use shared::ids::{OverrideId, UserId};
 use shared::store::definitions::{self, Draft};
 use shared::store::users::{self, User};
@@ -79,6 +79,17 @@ async fn rota(call: &Call, name: &str) -> Result<Rota, ApiError> {
 
 fn person(user: &User) -> Value {
     json!({ "id": user.id, "name": user.name, "email": user.email })
+}
+
+/// Lists the exceptions, in the order in which they were added.
+pub(super) async fn list_overrides(
+    call: Call,
+    Name(name): Name,
+) -> Result<Envelope<Vec<Override>>, ApiError> {
+    call.staff_only()?;
+    let found = find(&call.app.process.db, Kind::Schedule, &name).await?;
+    let schedule: Definition = stored(found.body.0)?;
+    Ok(Envelope::ok(schedule.overrides))
 }
 
 /// Puts somebody else on call for a while.

@@ -190,6 +190,8 @@ async fn an_override_puts_somebody_else_on_call_until_it_is_taken_back(t: Testbe
     assert_eq!((&on_call["user"]["id"], &on_call["override"]), (&json!(sam), &json!(id)));
     let read = server.staff.get(&at("schedules", &schedule, "")).await.expect(200);
     assert_eq!((&read.data()["version"], &read.data()["overrides"][0]), (&json!(2), added.data()));
+    let listed = server.staff.get(&at("schedules", &schedule, "/overrides")).await.expect(200);
+    assert_eq!(listed.data(), &json!([added.data()]));
     let path = at("schedules", &schedule, &format!("/overrides/{id}"));
     server.customer.delete(&path).await.fails(403, "forbidden");
     server.staff.with("if-match", "\"1\"").delete(&path).await.fails(412, "stale");
