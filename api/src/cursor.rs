@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::form::Form;
 
@@ -35,4 +36,14 @@ pub(crate) fn read<P: DeserializeOwned>(
         form.complain("invalid", "cursor", "Must be a next_cursor from a list in the same order.");
     }
     usable.map(|cursor| cursor.position)
+}
+
+/// Cuts what was found down to a page, and returns what the list says about itself. One more than the page holds
+/// must have been looked for: it tells whether there is a next page.
+pub(crate) fn cut<T>(found: &mut Vec<T>, limit: i64, cursor: impl FnOnce(&T) -> String) -> Value {
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = found.len() > most;
+    found.truncate(most);
+    let next = found.last().filter(|_| has_more).map(cursor);
+    json!({ "has_more": has_more, "next_cursor": next, "limit": limit })
 }

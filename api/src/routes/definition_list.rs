@@ -1,7 +1,6 @@
 //! Lists of definitions, page by page.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use shared::store::definitions::{self, Filter, Position, SortBy};
 
 use super::definitions::find;
@@ -23,7 +22,7 @@ pub(super) async fn list_definitions<D: Defined>(
     filter.limit = limit + 1;
     let db = &call.app.process.db;
     let mut found = definitions::list(db, D::KIND, &filter).await?;
-    let mut meta = cut(&mut found, limit, |last| cursor::write(&sort, filter.sort.position(last)));
+    let mut meta = cursor::cut(&mut found, limit, |last| cursor::write(&sort, filter.sort.position(last)));
     if count {
         meta["total"] = definitions::count(db, D::KIND, &filter).await?.into();
     }
@@ -49,17 +48,8 @@ pub(super) async fn list_versions<D: Defined>(
     let db = &call.app.process.db;
     let id = find(db, D::KIND, &name).await?.id;
     let mut found = definitions::versions(db, id, before, limit + 1).await?;
-    let meta = cut(&mut found, limit, |last| cursor::write(ORDER, Before { version: last.version }));
+    let meta = cursor::cut(&mut found, limit, |last| cursor::write(ORDER, Before { version: last.version }));
     Ok(Envelope::ok(found.into_iter().map(view_version::<D>).collect()).meta(meta))
-}
-
-/// Cuts what was found down to a page, and returns what the list says about itself.
-fn cut<T>(found: &mut Vec<T>, limit: i64, cursor: impl FnOnce(&T) -> String) -> Value {
-    let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    let has_more = found.len() > most;
-    found.truncate(most);
-    let next = found.last().filter(|_| has_more).map(cursor);
-    json!({ "has_more": has_more, "next_cursor": next, "limit": limit })
 }
 
 fn read_filter<D: Defined>(mut form: Form) -> Result<(Filter, String, bool), ApiError> {

@@ -1,11 +1,11 @@
 //! Who has been told what.
 
-use serde_json::json;
 use shared::domain::cause::Cause;
 use shared::ids::TicketId;
 use shared::store::notifications::{self, Filter};
 
 use crate::call::{Call, Listing, Name};
+use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
@@ -56,11 +56,7 @@ async fn list(
     filter.limit = limit + 1;
     let db = &call.app.process.db;
     let mut found = notifications::list(db, &filter).await?;
-    let limited = usize::try_from(limit).unwrap_or(usize::MAX);
-    let has_more = found.len() > limited;
-    found.truncate(limited);
-    let next = found.last().filter(|_| has_more).map(|last| last.id);
-    let mut meta = json!({ "has_more": has_more, "next_cursor": next, "limit": limit });
+    let mut meta = cursor::cut(&mut found, limit, |last| last.id.to_string());
     if count {
         meta["total"] = notifications::count(db, &filter).await?.into();
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
 use shared::ids::TicketId;
 use shared::store::tickets::{self, Filter, Position, SlaFilter, SortBy};
 
@@ -23,10 +22,7 @@ pub(super) async fn list_tickets(
     filter.limit = limit + 1;
     let db = &call.app.process.db;
     let mut found = tickets::list(db, &filter).await?;
-    let has_more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| has_more).map(|(_, position)| cursor::write(&sort, position));
-    let mut meta = json!({ "has_more": has_more, "next_cursor": next, "limit": limit });
+    let mut meta = cursor::cut(&mut found, limit, |(_, position)| cursor::write(&sort, position));
     if count {
         meta["total"] = tickets::count(db, &filter).await?.into();
     }

@@ -1,7 +1,9 @@
 //! The rules in force, read from the definitions and kept until one of them changes.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::db::Tx;
 use super::definitions::{self, Definition};
 use super::query::Target;
 use super::versions::{parsed, unreadable};
@@ -102,6 +104,31 @@ fn in_force(
         calendar_id: written.calendar_id,
         calls: written.escalation_policy_id.and_then(|id| book.escalations.get(&id).cloned()),
     })
+}
+
+/// The policies that the tickets of a batch came under, each read once.
+#[derive(Debug)]
+pub struct Read<'a> {
+    book: &'a Rulebook,
+    read: HashMap<Option<VersionId>, Arc<InForce>>,
+}
+
+impl<'a> Read<'a> {
+    /// Begins with what the book says.
+    #[must_use]
+    pub fn of(book: &'a Rulebook) -> Self {
+        Self { book, read: HashMap::new() }
+    }
+
+    /// Finds a policy as [`by_version`] does.
+    pub async fn by_version(&mut self, tx: &mut Tx, version: Option<VersionId>) -> Result<Arc<InForce>> {
+        if let Some(policy) = self.read.get(&version) {
+            return Ok(Arc::clone(policy));
+        }
+        let policy = by_version(tx, self.book, version).await?;
+        self.read.insert(version, Arc::clone(&policy));
+        Ok(policy)
+    }
 }
 
 /// The policy that a ticket came under: as it is now, or as it was in that version.

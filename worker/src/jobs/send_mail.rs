@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shared::domain::job::{Ending, SendMail};
+use shared::ids::NotificationId;
 use shared::store::notifications::{self, Notification, State};
 use shared::store::tickets;
 use shared::telemetry;
@@ -18,18 +19,10 @@ pub(super) const RECORD_AGAIN: Duration = Duration::from_millis(500);
 
 impl Run for SendMail {
     async fn run(&self, cx: &Context) -> Result<Outcome, JobError> {
-        let Some(notification) = notifications::get(cx.db(), self.notification).await? else {
-            return Ok(Outcome::Skip("the notification is gone".into()));
+        let notification = match to_tell(cx, self.notification).await? {
+            Ok(notification) => notification,
+            Err(skipped) => return Ok(skipped),
         };
-        match notification.state {
-            State::Pending => {}
-            State::Failed => reopen(cx, &notification).await?,
-            // Its digest job tells it, when it is time.
-            State::Held => return Ok(Outcome::Skip("the notification is held".into())),
-            State::Sent | State::Suppressed => {
-                return Ok(Outcome::Skip(format!("the notification was {} before", notification.state)));
-            }
-        }
         let ticket = tickets::get(cx.db(), notification.ticket_id).await?;
         let ticket = ticket.ok_or_else(|| JobError::Dead("the ticket is gone".into()))?;
         link_to_the_ticket(&notification.cause, &ticket);
@@ -67,8 +60,28 @@ pub(super) fn outcome(sent: &Result<(), SendError>) -> &'static str {
     }
 }
 
+/// Finds a notification that is still to be told, or says why there is nothing to do.
+pub(super) async fn to_tell(
+    cx: &Context,
+    id: NotificationId,
+) -> Result<Result<Notification, Outcome>, JobError> {
+    let Some(notification) = notifications::get(cx.db(), id).await? else {
+        return Ok(Err(Outcome::Skip("the notification is gone".into())));
+    };
+    match notification.state {
+        State::Pending => {}
+        State::Failed => reopen(cx, &notification).await?,
+        // Its digest job tells it, when it is time.
+        State::Held => return Ok(Err(Outcome::Skip("the notification is held".into()))),
+        State::Sent | State::Suppressed => {
+            return Ok(Err(Outcome::Skip(format!("the notification was {} before", notification.state))));
+        }
+    }
+    Ok(Ok(notification))
+}
+
 /// Makes a notification that was given up pending again: its job runs only because an operator retries it.
-pub(super) async fn reopen(cx: &Context, notification: &Notification) -> Result<(), JobError> {
+async fn reopen(cx: &Context, notification: &Notification) -> Result<(), JobError> {
     cx.still_mine().await?;
     let mut tx = cx.db().begin().await?;
     notifications::reopen(&mut tx, notification.id).await?;

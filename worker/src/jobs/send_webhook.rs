@@ -2,27 +2,21 @@
 
 use shared::config::Secret;
 use shared::domain::job::SendWebhook;
-use shared::store::notifications::{self, Notification, State};
+use shared::store::notifications::{Notification, State};
 use shared::store::tickets;
 
 use super::applies::{link_to_the_ticket, still_applies};
-use super::send_mail::{record_sent, reopen, settle};
+use super::send_mail::{record_sent, settle, to_tell};
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::Run;
 use crate::webhook::{Event, PostError, secret};
 
 impl Run for SendWebhook {
     async fn run(&self, cx: &Context) -> Result<Outcome, JobError> {
-        let Some(notification) = notifications::get(cx.db(), self.notification).await? else {
-            return Ok(Outcome::Skip("the notification is gone".into()));
+        let notification = match to_tell(cx, self.notification).await? {
+            Ok(notification) => notification,
+            Err(skipped) => return Ok(skipped),
         };
-        match notification.state {
-            State::Pending => {}
-            State::Failed => reopen(cx, &notification).await?,
-            State::Held | State::Sent | State::Suppressed => {
-                return Ok(Outcome::Skip(format!("the notification was {} before", notification.state)));
-            }
-        }
         let secret = secret::of(cx.db(), &notification).await?;
         tell(cx, &notification, secret).await
     }

@@ -14,7 +14,7 @@ use crate::ids::{ClockId, TicketId};
 use crate::store::clocks::{self, Change, Stored};
 use crate::store::db::Tx;
 use crate::store::tickets::{self, Ticket};
-use crate::store::{escalations, jobs};
+use crate::store::{escalations, jobs, rulebook};
 use crate::time::Timestamp;
 
 impl Desk {
@@ -111,7 +111,7 @@ impl Desk {
         now: Timestamp,
     ) -> Result<()> {
         let book = self.rulebook(tx).await?;
-        let before = self.policy_of(tx, ticket).await?;
+        let before = rulebook::by_version(&mut *tx, &book, ticket.sla_policy_version_id).await?;
         let found = book.policy_for(&ticket.facts(labels));
         // Under the same policy as before, what was promised then goes on, until a re-plan says otherwise.
         let moved = found.definition != before.definition;

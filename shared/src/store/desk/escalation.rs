@@ -15,7 +15,8 @@ use crate::ids::{ClockId, TicketId};
 use crate::store::clocks::{self, Change};
 use crate::store::db::Tx;
 use crate::store::escalations::{self, Opening};
-use crate::store::{jobs, rulebook, tickets, versions};
+use crate::store::rulebook::Read;
+use crate::store::{jobs, tickets, versions};
 use crate::time::Timestamp;
 
 /// What one round of the sweep found.
@@ -62,18 +63,15 @@ impl Desk {
         let mut ids: Vec<TicketId> = tickets.into_iter().collect();
         ids.sort_unstable();
         ids.dedup();
-        let (mut read, mut policies) = (HashMap::new(), HashMap::new());
-        for (ticket, version) in tickets::policies_of(tx, &ids).await? {
-            let policy = match read.get(&version) {
-                Some(policy) => Arc::clone(policy),
-                None => {
-                    let book = self.rulebook(tx).await?;
-                    let policy = rulebook::by_version(&mut *tx, &book, Some(version)).await?;
-                    read.insert(version, Arc::clone(&policy));
-                    policy
-                }
-            };
-            policies.insert(ticket, policy);
+        let came_under = tickets::policies_of(tx, &ids).await?;
+        let mut policies = HashMap::new();
+        if came_under.is_empty() {
+            return Ok(policies);
+        }
+        let book = self.rulebook(tx).await?;
+        let mut read = Read::of(&book);
+        for (ticket, version) in came_under {
+            policies.insert(ticket, read.by_version(tx, Some(version)).await?);
         }
         Ok(policies)
     }

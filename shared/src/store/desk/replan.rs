@@ -10,7 +10,7 @@ use crate::ids::{ClockId, DefinitionId, TicketId};
 use crate::store::clocks::{self, Change, Stored};
 use crate::store::db::Tx;
 use crate::store::replans::{self, Replan};
-use crate::store::rulebook;
+use crate::store::rulebook::Read;
 use crate::store::tickets::{self, Ticket};
 use crate::time::Timestamp;
 
@@ -128,9 +128,9 @@ impl Desk {
         for stored in clocks::of_tickets(&mut *tx, &ids).await? {
             of_ticket.entry(stored.ticket_id).or_default().push(stored);
         }
-        let mut planned = Vec::new();
+        let (mut planned, mut read) = (Vec::new(), Read::of(book));
         for ticket in tickets::all_of(&mut *tx, &ids).await? {
-            let before = rulebook::by_version(&mut *tx, book, ticket.sla_policy_version_id).await?;
+            let before = read.by_version(tx, ticket.sla_policy_version_id).await?;
             let labels = labels.remove(&ticket.id).unwrap_or_default();
             let found = book.policy_for(&ticket.facts(&labels));
             let by_policy = [&before.definition, &found.definition].contains(&&Some(definition));
