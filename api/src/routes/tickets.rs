@@ -13,12 +13,18 @@ use crate::call::{Body, Call, Name};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
+use crate::openapi::bodies::{Expected, Move, NewTicket, TicketEdit};
 use crate::views::{ChangeView, TicketView};
 
 const DESCRIPTION: usize = 65_536;
 const NAME: usize = 100;
 
 /// Opens a ticket, which starts its clocks and tells the people concerned.
+#[utoipa::path(
+    post, path = "/tickets", tag = "tickets",
+    request_body = NewTicket,
+    responses((status = 201, description = "The ticket.", body = TicketView)),
+)]
 pub(super) async fn open_ticket(call: Call, Body(form): Body) -> Result<Response, ApiError> {
     let draft = read_draft(&call, form).await?;
     let labels = draft.labels.clone();
@@ -97,6 +103,10 @@ async fn read_team(call: &Call, form: &mut Form) -> Result<Option<Option<Definit
 }
 
 /// Shows a ticket.
+#[utoipa::path(
+    get, path = "/tickets/{id}", tag = "tickets",
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn show_ticket(call: Call, Name(name): Name) -> Result<Envelope<TicketView>, ApiError> {
     let id = call.ticket_id(&name).await?;
     let db = &call.app.process.db;
@@ -106,6 +116,11 @@ pub(super) async fn show_ticket(call: Call, Name(name): Name) -> Result<Envelope
 }
 
 /// Changes the fields that are given; null clears those that may be empty.
+#[utoipa::path(
+    patch, path = "/tickets/{id}", tag = "tickets",
+    request_body = TicketEdit,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn edit_ticket(
     call: Call,
     Name(name): Name,
@@ -164,6 +179,11 @@ fn set<T>(field: &mut T, value: Option<T>) {
 }
 
 /// Moves a ticket to the status in the body.
+#[utoipa::path(
+    patch, path = "/tickets/{id}/status", tag = "tickets",
+    request_body = Move,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn move_ticket(
     call: Call,
     Name(name): Name,
@@ -177,21 +197,41 @@ pub(super) async fn move_ticket(
 }
 
 /// Resolves a ticket.
+#[utoipa::path(
+    method(post, patch), path = "/tickets/{id}/resolve", tag = "tickets",
+    request_body = Option<Expected>,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn resolve_ticket(call: Call, Name(name): Name, body: Body) -> Result<Response, ApiError> {
     move_to(&call, &name, read_version(body)?, Status::Resolved).await
 }
 
 /// Closes a resolved ticket.
+#[utoipa::path(
+    post, path = "/tickets/{id}/close", tag = "tickets",
+    request_body = Option<Expected>,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn close_ticket(call: Call, Name(name): Name, body: Body) -> Result<Response, ApiError> {
     move_to(&call, &name, read_version(body)?, Status::Closed).await
 }
 
 /// Reopens a resolved ticket, or one closed not long ago.
+#[utoipa::path(
+    post, path = "/tickets/{id}/reopen", tag = "tickets",
+    request_body = Option<Expected>,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn reopen_ticket(call: Call, Name(name): Name, body: Body) -> Result<Response, ApiError> {
     move_to(&call, &name, read_version(body)?, Status::Reopened).await
 }
 
 /// Takes a ticket on, which stops its escalation.
+#[utoipa::path(
+    post, path = "/tickets/{id}/acknowledge", tag = "tickets",
+    request_body = Option<Expected>,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn acknowledge_ticket(
     call: Call,
     Name(name): Name,
@@ -206,6 +246,10 @@ pub(super) async fn acknowledge_ticket(
 }
 
 /// Shows every change of every field, oldest first.
+#[utoipa::path(
+    get, path = "/tickets/{id}/history", tag = "tickets",
+    responses((status = 200, description = "The changes.", body = Vec<ChangeView>)),
+)]
 pub(super) async fn show_history(
     call: Call,
     Name(name): Name,

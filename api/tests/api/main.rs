@@ -14,6 +14,7 @@ mod definitions_calendars;
 mod definitions_escalations;
 mod definitions_policies;
 mod definitions_schedules;
+mod describing;
 mod editing;
 mod failing;
 mod filtering;
