@@ -11,7 +11,9 @@ mod notifications;
 mod replans;
 mod schedules;
 mod slas;
+mod ticket_form;
 mod ticket_list;
+mod ticket_moves;
 mod tickets;
 
 use std::time::Duration;
@@ -20,7 +22,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, patch, post, put};
 use shared::domain::{escalation, oncall, sla, team};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -37,12 +39,24 @@ pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
         .route("/me", get(account::show_me).patch(account::change_me))
         .route("/tickets", get(ticket_list::list_tickets).post(tickets::open_ticket))
-        .route("/tickets/{id}", get(tickets::show_ticket).patch(tickets::edit_ticket))
-        .route("/tickets/{id}/status", patch(tickets::move_ticket))
-        .route("/tickets/{id}/acknowledge", post(tickets::acknowledge_ticket))
-        .route("/tickets/{id}/resolve", post(tickets::resolve_ticket).patch(tickets::resolve_ticket))
-        .route("/tickets/{id}/close", post(tickets::close_ticket))
-        .route("/tickets/{id}/reopen", post(tickets::reopen_ticket))
+        .route(
+            "/tickets/{id}",
+            get(tickets::show_ticket)
+                .put(tickets::replace_ticket)
+                .patch(tickets::edit_ticket)
+                .delete(tickets::delete_ticket),
+        )
+        .route("/tickets/{id}/labels", put(tickets::replace_labels))
+        .route("/tickets/{id}/assign", put(ticket_moves::assign_ticket))
+        .route("/tickets/bulk-status", post(ticket_moves::move_tickets))
+        .route("/tickets/{id}/status", patch(ticket_moves::move_ticket))
+        .route("/tickets/{id}/acknowledge", post(ticket_moves::acknowledge_ticket))
+        .route(
+            "/tickets/{id}/resolve",
+            post(ticket_moves::resolve_ticket).patch(ticket_moves::resolve_ticket),
+        )
+        .route("/tickets/{id}/close", post(ticket_moves::close_ticket))
+        .route("/tickets/{id}/reopen", post(ticket_moves::reopen_ticket))
         .route("/tickets/{id}/history", get(tickets::show_history))
         .route("/tickets/{id}/notifications", get(notifications::list_of_ticket))
         .route("/tickets/{id}/sla", get(slas::list_slas))
