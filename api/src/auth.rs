@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use shared::config::Secret;
+use shared::domain::access::Caller;
 use shared::ids::UserId;
 use shared::store::users::{self, User};
 use shared::store::{self, Db};
@@ -75,27 +76,33 @@ impl Tokens {
     }
 }
 
+/// An account, and what it may.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) user: Arc<User>,
+    pub(crate) caller: Arc<Caller>,
+}
+
 /// Accounts as they were read within the last seconds.
 #[derive(Debug, Default)]
-pub(crate) struct Accounts(Mutex<HashMap<UserId, (Instant, Arc<User>)>>);
+pub(crate) struct Accounts(Mutex<HashMap<UserId, (Instant, Account)>>);
 
 impl Accounts {
     /// Finds an account that may be used.
-    pub(crate) async fn enabled(&self, db: &Db, id: UserId) -> store::Result<Option<Arc<User>>> {
+    pub(crate) async fn enabled(&self, db: &Db, id: UserId) -> store::Result<Option<Account>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        let user = match known {
-            Some((read, user)) if read.elapsed() < BELIEVED => user,
+        let account = match known {
+            Some((read, account)) if read.elapsed() < BELIEVED => account,
             _ => {
                 let Some(user) = users::get(db, id).await? else { return Ok(None) };
-                let user = Arc::new(user);
-                self.0
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(id, (Instant::now(), Arc::clone(&user)));
-                user
+                let caller = Arc::new(users::caller(db, &user).await?);
+                let account = Account { user: Arc::new(user), caller };
+                let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                read.insert(id, (Instant::now(), account.clone()));
+                account
             }
         };
-        Ok(user.disabled_at.is_none().then_some(user))
+        Ok(account.user.disabled_at.is_none().then_some(account))
     }
 }
 

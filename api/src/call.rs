@@ -9,12 +9,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde::Serialize;
-use shared::ids::{ClaimToken, TicketId};
-use shared::store::desk::{self, Actor};
+use shared::domain::access::{Action, Area, Caller};
+use shared::ids::{ClaimToken, TicketId, UserId};
+use shared::store::desk::{self, Actor, Who};
+use shared::store::tickets::Ticket;
 use shared::store::users::User;
 use shared::store::{Tx, definitions, idempotency, tickets};
 
 use crate::app::App;
+use crate::auth::Account;
 use crate::envelope::{Envelope, respond};
 use crate::error::ApiError;
 use crate::form::Form;
@@ -22,7 +25,32 @@ use crate::form::Form;
 /// At most as many bytes to a JSON body.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
 
-const STAFF_ONLY: &str = "Only staff may see and change calendars, policies, schedules and teams.";
+const fn unseen(area: Area) -> &'static str {
+    match area {
+        Area::Rules | Area::Overrides => "Only staff may see calendars, policies, schedules and teams.",
+        Area::Accounts => "Only staff may see users.",
+        Area::Contacts => "Only staff may see contacts.",
+        Area::Webhooks => "Only an admin may see webhooks.",
+        Area::Imports => "Only staff may see imports.",
+        Area::Reports => "Only staff may see reports.",
+        Area::Operations => "Only an admin may see jobs and notifications.",
+    }
+}
+
+const fn unchanging(area: Area) -> &'static str {
+    match area {
+        Area::Rules => {
+            "Only team leads, managers and admins may change calendars, policies, schedules and teams."
+        }
+        Area::Overrides => "Only staff may change who is on call.",
+        Area::Accounts => "Only an admin may change users.",
+        Area::Contacts => "Only staff may change contacts.",
+        Area::Webhooks => "Only an admin may change webhooks.",
+        Area::Imports => "Only staff may import tickets.",
+        Area::Reports => "Only staff may make reports.",
+        Area::Operations => "Only an admin may change jobs.",
+    }
+}
 
 /// At most as many bytes to an iCalendar file, and so to any body at all.
 pub(crate) const MAX_CALENDAR: usize = 1024 * 1024;
@@ -32,6 +60,8 @@ pub(crate) const MAX_CALENDAR: usize = 1024 * 1024;
 pub(crate) struct Call {
     pub(crate) app: App,
     pub(crate) user: Arc<User>,
+    /// What they may.
+    pub(crate) caller: Arc<Caller>,
     /// The claim on the request's idempotency key, if it has one.
     pub(crate) claim: Option<ClaimToken>,
     ip: Option<String>,
@@ -94,19 +124,20 @@ impl FromRequestParts<App> for Name {
 
 impl Call {
     async fn read(parts: &Parts, app: &App) -> Result<Self, ApiError> {
-        let user = match parts.extensions.get::<Arc<User>>() {
-            Some(user) => Arc::clone(user),
+        let account = match parts.extensions.get::<Account>() {
+            Some(account) => account.clone(),
             None => authenticate(app, &parts.headers).await?,
         };
+        let Account { user, caller } = account;
         let ip =
             parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
         let claim = parts.extensions.get::<ClaimToken>().copied();
-        Ok(Self { app: app.clone(), user, claim, ip, if_match: if_match(&parts.headers)? })
+        Ok(Self { app: app.clone(), user, caller, claim, ip, if_match: if_match(&parts.headers)? })
     }
 }
 
 /// Finds out who is calling.
-pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<User>, ApiError> {
+pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Account, ApiError> {
     let header = headers
         .get(header::AUTHORIZATION)
         .ok_or(ApiError::Unauthorized("Sign in and send Authorization: Bearer <token>."))?;
@@ -135,7 +166,7 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
 impl Call {
     /// The caller as one who acts on tickets.
     pub(crate) fn actor(&self) -> Actor {
-        Actor { id: Some(self.user.id), staff: self.user.role.is_staff(), ip: self.ip.clone() }
+        Actor { who: Who::Caller(Arc::clone(&self.caller)), ip: self.ip.clone() }
     }
 
     /// The version the caller expects, from `If-Match` or from the body.
@@ -169,9 +200,39 @@ impl Call {
         }
     }
 
-    /// Refuses callers who only report tickets.
-    pub(crate) fn staff_only(&self) -> Result<(), ApiError> {
-        if self.user.role.is_staff() { Ok(()) } else { Err(ApiError::Forbidden(STAFF_ONLY)) }
+    /// Refuses callers whose role may not read what is in an area.
+    pub(crate) fn sees(&self, area: Area) -> Result<(), ApiError> {
+        if self.caller.role.may_see(area) { Ok(()) } else { Err(ApiError::Forbidden(unseen(area))) }
+    }
+
+    /// Refuses callers whose role may not change what is in an area.
+    pub(crate) fn changes(&self, area: Area) -> Result<(), ApiError> {
+        if self.caller.role.may_change(area) { Ok(()) } else { Err(ApiError::Forbidden(unchanging(area))) }
+    }
+
+    /// Refuses callers whose role may not do something to a ticket that they see. What changes a ticket is judged again
+    /// by the desk, under the ticket's lock.
+    pub(crate) fn may(&self, action: Action, ticket: &Ticket) -> Result<(), ApiError> {
+        if self.caller.may(action, &ticket.standing()) {
+            Ok(())
+        } else {
+            Err(ApiError::Forbidden(desk::refusal(action)))
+        }
+    }
+
+    /// The tickets that the caller may see: all when `None`, else those that this user reported.
+    pub(crate) fn visible_to(&self) -> Option<UserId> {
+        (!self.caller.role.is_staff()).then_some(self.caller.user)
+    }
+
+    /// Finds the ticket that a path names by identifier or number, if the caller may see it.
+    pub(crate) async fn ticket(&self, name: &str) -> Result<Ticket, ApiError> {
+        let id = self.ticket_id(name).await?;
+        let ticket = tickets::get(&self.app.process.db, id).await?;
+        let seen = ticket.filter(|ticket| {
+            ticket.deleted_at.is_none() && self.caller.may(Action::View, &ticket.standing())
+        });
+        seen.ok_or(ApiError::NotFound("ticket"))
     }
 
     /// The caller as one who changes definitions, now.

@@ -59,7 +59,9 @@ async fn write(process: Process, orders: Arc<Mutex<mpsc::Receiver<Order>>>) {
                 }
             }
             // One bad draft must not fail its neighbours: each on its own.
-            Err(desk::Error::Store(store::Error::Conflict(_))) if batch.len() > 1 => {
+            Err(desk::Error::Forbidden(_) | desk::Error::Store(store::Error::Conflict(_)))
+                if batch.len() > 1 =>
+            {
                 for (draft, answer) in batch {
                     let opened = open(&process, vec![draft]).await;
                     let _ = answer.send(opened.and_then(|tickets| {

@@ -30,6 +30,8 @@ pub(crate) enum ApiError {
     MethodNotAllowed,
     /// 409: the state of things does not allow it.
     Conflict(&'static str, String),
+    /// 409: some of many cannot be changed, so none was; each is named by its place in the request.
+    Refused(Vec<FieldError>),
     /// 412: `If-Match` names an older version.
     Stale(String),
     /// 413: more than so many bytes.
@@ -62,7 +64,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code, message) = self.story();
         let errors = match &self {
-            Self::Invalid(errors) => errors.clone(),
+            Self::Invalid(errors) | Self::Refused(errors) => errors.clone(),
             _ => vec![FieldError { code, field: None, message: message.to_string() }],
         };
         let wire = Wire { success: false, data: None, message: &message, errors: &errors };
@@ -101,7 +103,8 @@ impl ApiError {
         Self::Invalid(errors)
     }
 
-    fn story(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
+    /// Status, code and sentence.
+    pub(crate) fn story(&self) -> (StatusCode, &'static str, Cow<'static, str>) {
         let (status, code, message): (_, _, Cow<'static, str>) = match self {
             Self::Malformed(why) => (StatusCode::BAD_REQUEST, "malformed", why.clone()),
             Self::Unauthorized(why) => (StatusCode::UNAUTHORIZED, "unauthorized", (*why).into()),
@@ -115,6 +118,11 @@ impl ApiError {
                 "This address does not take that method.".into(),
             ),
             Self::Conflict(code, why) => (StatusCode::CONFLICT, code, why.clone().into()),
+            Self::Refused(errors) => (
+                StatusCode::CONFLICT,
+                "refused",
+                format!("Nothing was changed: {} of the tickets cannot be.", errors.len()).into(),
+            ),
             Self::Stale(why) => (StatusCode::PRECONDITION_FAILED, "stale", why.clone().into()),
             Self::TooLarge(limit) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -177,9 +185,10 @@ impl From<desk::Error> for ApiError {
         let why = sentence(&error.to_string());
         match error {
             desk::Error::NotFound(what) => Self::NotFound(what),
+            desk::Error::Forbidden(why) => Self::Forbidden(why),
             desk::Error::Stale { .. } => Self::Conflict("version_conflict", why),
             desk::Error::Transition { .. } => Self::Conflict("transition_not_allowed", why),
-            desk::Error::ReopenWindow => Self::Conflict("reopen_window_over", why),
+            desk::Error::ReopenWindow(_) => Self::Conflict("reopen_window_over", why),
             desk::Error::Ended(_) => Self::Conflict("clock_ended", why),
             desk::Error::HeldByStatus(_) => Self::Conflict("held_by_status", why),
             desk::Error::Store(error) => error.into(),

@@ -87,6 +87,11 @@ impl Form {
         self.fields.clear();
     }
 
+    /// Tells whether a field is there, were it null.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
     /// Tells whether a field is a text.
     pub(crate) fn is_text(&self, field: &str) -> bool {
         self.fields.get(field).is_some_and(Value::is_string)

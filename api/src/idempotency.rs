@@ -2,8 +2,6 @@
 //!
 //! Source: IETF draft-ietf-httpapi-idempotency-key-header-07.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method};
@@ -14,7 +12,6 @@ use sha2::{Digest, Sha256};
 use shared::ids::ClaimToken;
 use shared::store;
 use shared::store::idempotency::{self, Claim};
-use shared::store::users::User;
 
 use crate::app::App;
 use crate::call::{MAX_CALENDAR, authenticate};
@@ -51,7 +48,7 @@ async fn claim_and_run(
     let key = usable.ok_or_else(|| {
         ApiError::field("invalid", "Idempotency-Key", "Must be 1 to 255 visible ASCII characters.")
     })?;
-    let user: Arc<User> = authenticate(app, request.headers()).await?;
+    let account = authenticate(app, request.headers()).await?;
     let (mut parts, body) = request.into_parts();
     let bytes =
         axum::body::to_bytes(body, MAX_CALENDAR).await.map_err(|_| ApiError::TooLarge(MAX_CALENDAR))?;
@@ -64,7 +61,7 @@ async fn claim_and_run(
     let process = &app.process;
     let (token, now) = (ClaimToken::new(), process.desk.clock.now());
     let mut tx = process.db.begin().await?;
-    let claim = idempotency::claim(&mut tx, user.id, key, &hash, token, now, now + CLAIMED).await?;
+    let claim = idempotency::claim(&mut tx, account.user.id, key, &hash, token, now, now + CLAIMED).await?;
     let _ = tx.commit().await?;
     match claim {
         Claim::Taken => {}
@@ -79,7 +76,7 @@ async fn claim_and_run(
             return Ok(response);
         }
     }
-    parts.extensions.insert(user);
+    parts.extensions.insert(account);
     parts.extensions.insert(token);
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     if !response.status().is_success() {

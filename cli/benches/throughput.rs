@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use chrono::TimeDelta;
 use shared::config::{Config, Process as Kind, Secret};
+use shared::domain::access::Caller;
 use shared::domain::job::Noop;
 use shared::domain::role::Role;
 use shared::domain::sla::policy::Targets;
 use shared::domain::ticket::{Category, Priority};
 use shared::ids::UserId;
 use shared::process::Process;
-use shared::store::desk::{Actor, Draft};
+use shared::store::desk::Draft;
 use shared::store::users::{self, User};
 use shared::store::{clocks, jobs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -231,7 +232,7 @@ async fn open(process: &Process, user: &User, tickets: usize) -> anyhow::Result<
         team_id: None,
         labels: Vec::new(),
         reporter_id: user.id,
-        actor: Actor { id: Some(user.id), staff: true, ip: None },
+        actor: Caller::alone(user.id, user.role).into(),
         traceparent: None,
     };
     for start in (0..tickets).step_by(500) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use shared::config::{Config, LogFormat, Process as Kind};
+use shared::domain::access::Caller;
 use shared::domain::role::Role;
 use shared::domain::sla::policy::Targets;
 use shared::domain::sla::{Event, Metric};
@@ -125,7 +126,7 @@ impl Cast {
     }
 
     fn engineer(&self) -> Actor {
-        Actor { id: Some(self.engineer.id), staff: true, ip: None }
+        Caller::alone(self.engineer.id, self.engineer.role).into()
     }
 }
 
@@ -165,7 +166,7 @@ impl Story {
             team_id: None,
             labels: vec!["demo".into()],
             reporter_id: cast.reporter.id,
-            actor: Actor { id: Some(cast.reporter.id), staff: false, ip: None },
+            actor: Caller::alone(cast.reporter.id, cast.reporter.role).into(),
             traceparent: None,
         };
         let drafts = vec![

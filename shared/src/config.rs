@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 
 use crate::domain::sla::Policy;
 use crate::domain::sla::policy::Targets;
+use crate::domain::ticket::ReopenWindow;
 use crate::domain::{Rules, escalation};
 
 /// A variable that is missing or cannot be used.
@@ -177,7 +178,11 @@ impl Config {
             storm: vars.storm()?,
             webhook_allow_private: vars.parse("WEBHOOK_ALLOW_PRIVATE", "false", "must be true or false")?,
             jwt_secret: vars.jwt_secret(&process)?,
-            rules: Rules { sla: vars.policy()?, escalation: vars.escalation()? },
+            rules: Rules {
+                sla: vars.policy()?,
+                escalation: vars.escalation()?,
+                reopen_window: vars.reopen_window()?,
+            },
             sweep_interval: Duration::from_millis(vars.number("SWEEP_INTERVAL_MS", 500, 10..=60_000)?),
             worker_concurrency: usize::try_from(vars.number("WORKER_CONCURRENCY", 64, 1..=10_000)?)
                 .unwrap_or(64),
@@ -342,6 +347,12 @@ impl Vars<'_> {
         })
     }
 
+    fn reopen_window(&self) -> Result<ReopenWindow, Error> {
+        let expected = "must be days above 0, like 7 or 0.5";
+        let default = ReopenWindow::default().0;
+        Ok(ReopenWindow(self.span("REOPEN_WINDOW_DAYS", default, TimeDelta::days(1), expected)?))
+    }
+
     fn storm(&self) -> Result<Storm, Error> {
         let seconds = self.number("STORM_WINDOW_SECONDS", 300, 1..=86_400)?;
         Ok(Storm {
@@ -410,6 +421,7 @@ mod tests {
             ("LOG_FORMAT", "xml"),
             ("AUTO_MIGRATE", "maybe"),
             ("ESCALATION_STEP_MINUTES", "0"),
+            ("REOPEN_WINDOW_DAYS", "-1"),
             ("STORM_LIMIT", "0"),
             ("STORM_WINDOW_SECONDS", "5 minutes"),
             ("WEBHOOK_ALLOW_PRIVATE", "perhaps"),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Process as Kind};
 use crate::domain::Rules;
+use crate::domain::access::Caller;
 use crate::domain::definition::Kind as Defined;
 use crate::domain::role::Role;
 use crate::domain::ticket::{Category, Priority};
@@ -198,13 +199,13 @@ impl Testbed {
     /// The staff member, as one who acts.
     #[must_use]
     pub fn staff(&self) -> Actor {
-        Actor { id: Some(self.staff.id), staff: true, ip: None }
+        Caller::alone(self.staff.id, self.staff.role).into()
     }
 
     /// The customer, as one who acts.
     #[must_use]
     pub fn customer(&self) -> Actor {
-        Actor { id: Some(self.customer.id), staff: false, ip: None }
+        Caller::alone(self.customer.id, self.customer.role).into()
     }
 
     /// A ticket the customer would open.
@@ -223,7 +224,8 @@ impl Testbed {
             team_id: None,
             labels: Vec::new(),
             reporter_id: self.customer.id,
-            actor: self.customer(),
+            // An end user may not say who works on it.
+            actor: self.staff(),
             traceparent: None,
         }
     }

@@ -95,10 +95,72 @@ pub(crate) struct TicketEdit {
     assignee_id: Option<Uuid>,
     #[schema(example = json!(null))]
     team_id: Option<Uuid>,
+    #[schema(schema_with = labels)]
+    labels: Option<String>,
     contact: Option<NewContact>,
     /// The version that is changed.
     #[schema(minimum = 1, example = 3)]
     version: Option<i64>,
+}
+
+/// A ticket as a whole: what is not given is as if it had never been said, but for whom it is with and its labels.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TicketReplacement {
+    #[schema(format = "line", max_length = 255, example = "The database is slow")]
+    title: String,
+    #[schema(format = "lines", max_length = 65_536, example = "Since 09:00 every query takes a minute.")]
+    description: Option<String>,
+    priority: Option<Priority>,
+    category: Option<Category>,
+    #[schema(format = "line", max_length = 100, example = "production")]
+    environment: Option<String>,
+    #[schema(format = "line", max_length = 100, example = "orders")]
+    affected_service: Option<String>,
+    #[schema(example = json!(null))]
+    assignee_id: Option<Uuid>,
+    #[schema(example = json!(null))]
+    team_id: Option<Uuid>,
+    #[schema(schema_with = labels)]
+    labels: Option<String>,
+    contact: Option<NewContact>,
+    /// The version that is changed.
+    #[schema(minimum = 1, example = 3)]
+    version: Option<i64>,
+}
+
+/// The labels to have.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewLabels {
+    #[schema(schema_with = labels)]
+    labels: String,
+    /// The version that is changed.
+    #[schema(minimum = 1, example = 3)]
+    version: Option<i64>,
+}
+
+/// Whom a ticket is to be with; at least one must be given, and null takes it away.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewAssignment {
+    assignee_id: Option<Uuid>,
+    #[schema(example = json!(null))]
+    team_id: Option<Uuid>,
+    /// The version that is changed.
+    #[schema(minimum = 1, example = 3)]
+    version: Option<i64>,
+}
+
+/// Where tickets are to go.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BulkMove {
+    /// Ids or numbers.
+    #[schema(min_items = 1, max_items = 100, example = json!(["INC-1042", "INC-1043"]))]
+    ticket_ids: Vec<String>,
+    #[schema(example = "in_progress")]
+    status: Status,
 }
 
 /// Where a ticket is to go.

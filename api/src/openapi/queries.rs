@@ -50,6 +50,11 @@ pub(crate) struct Tickets {
     assignee: Option<Uuid>,
     /// The id of a user.
     reporter: Option<Uuid>,
+    /// The id of a team.
+    team: Option<Uuid>,
+    /// Words in title, description or comments.
+    #[param(format = "line", max_length = 500, example = "database timeout")]
+    q: Option<String>,
     /// One of its labels.
     #[param(format = "line", max_length = 50)]
     label: Option<String>,

@@ -2,13 +2,15 @@
 //! the link needs no account; looking at it changes nothing, since mail programs look too.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
-use shared::ids::UserId;
+use shared::domain::access::Caller;
 use shared::links::Presented;
-use shared::store::desk::Actor;
+use shared::store::desk::{Actor, Who};
 use shared::store::tickets::{self, Ticket};
+use shared::store::users::User;
 use shared::store::{Tx, acknowledgements, notifications, users};
 
 use crate::app::App;
@@ -20,7 +22,7 @@ use crate::page::Page;
 #[derive(Debug)]
 struct Holder {
     ticket: Ticket,
-    user: Option<UserId>,
+    user: Option<User>,
     address: String,
 }
 
@@ -68,13 +70,11 @@ pub(super) async fn use_link(
     let ip =
         request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
     let mut tx: Tx = app.process.db.begin().await?;
-    let ticket = match user {
-        Some(id) => {
-            let actor = Actor { id: Some(id), staff: true, ip };
-            app.process.desk.acknowledge(&mut tx, ticket.id, None, &actor).await?
-        }
-        None => app.process.desk.acknowledge_as(&mut tx, ticket.id, &address).await?,
+    let who = match user {
+        Some(user) => Who::Caller(Arc::new(Caller::alone(user.id, user.role))),
+        None => Who::Address(address),
     };
+    let ticket = app.process.desk.acknowledge(&mut tx, ticket.id, None, &Actor { who, ip }).await?;
     app.process.queue.push(tx.commit().await?);
     acknowledged(&app, &ticket).await
 }
@@ -104,14 +104,20 @@ async fn holder(app: &App, token: &str) -> Result<Result<Holder, Page>, ApiError
     if presented.link.expires_at <= app.process.desk.clock.now() {
         return Ok(Err(expired("This link has expired. Sign in to acknowledge the ticket.")));
     }
-    if let Some(user) = presented.link.user {
-        let user =
-            users::get(db, user).await?.filter(|user| user.disabled_at.is_none() && user.role.is_staff());
+    let mut user = None;
+    if let Some(id) = presented.link.user {
+        let found = users::get(db, id).await?;
         // Whoever reads the address now may be somebody else.
-        if user.is_none_or(|user| user.email != notification.recipient) {
+        user = found.filter(|user| {
+            user.disabled_at.is_none() && user.role.is_staff() && user.email == notification.recipient
+        });
+        if user.is_none() {
             return Ok(Err(expired("Whom this link was sent to may not acknowledge tickets any more.")));
         }
     }
-    let Some(ticket) = tickets::get(db, notification.ticket_id).await? else { return Ok(Err(unknown())) };
-    Ok(Ok(Holder { ticket, user: presented.link.user, address: notification.recipient }))
+    let ticket = tickets::get(db, notification.ticket_id).await?;
+    match ticket.filter(|ticket| ticket.deleted_at.is_none()) {
+        Some(ticket) => Ok(Ok(Holder { ticket, user, address: notification.recipient })),
+        None => Ok(Err(expired("This ticket has been deleted."))),
+    }
 }

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use serde_json::json;
+use shared::domain::access::Area;
 use shared::domain::definition::Kind;
 use shared::domain::sla::calendar::Definition;
 use shared::store::definitions::{self, Draft};
@@ -26,7 +27,7 @@ pub(super) async fn import_holidays(
     Name(name): Name,
     CalendarFile(text): CalendarFile,
 ) -> Result<Response, ApiError> {
-    call.staff_only()?;
+    call.changes(Area::Rules)?;
     let read = tokio::task::spawn_blocking(move || holidays::read(&text)).await;
     let read = read.map_err(|error| ApiError::Internal(error.to_string()))?;
     let holidays = read.map_err(|why| ApiError::Malformed(why.into()))?;

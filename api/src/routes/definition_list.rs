@@ -1,6 +1,7 @@
 //! Lists of definitions, page by page.
 
 use serde::{Deserialize, Serialize};
+use shared::domain::access::Area;
 use shared::store::definitions::{self, Filter, Position, SortBy};
 
 use super::definitions::find;
@@ -22,7 +23,7 @@ use crate::openapi::queries;
 pub(super) async fn list_definitions<D: Defined>(
     Listing { call, query }: Listing,
 ) -> Result<Envelope<Vec<View>>, ApiError> {
-    call.staff_only()?;
+    call.sees(Area::Rules)?;
     let (mut filter, sort, count) = read_filter::<D>(query)?;
     let limit = filter.limit;
     // One more than asked for tells whether there is a next page.
@@ -53,7 +54,7 @@ pub(super) async fn list_versions<D: Defined>(
     Name(name): Name,
 ) -> Result<Envelope<Vec<View>>, ApiError> {
     const ORDER: &str = "-version";
-    call.staff_only()?;
+    call.sees(Area::Rules)?;
     let before = cursor::read(&mut query, ORDER, |_: &Before| true).map(|before| before.version);
     let limit = query.number("limit", 1..=100).unwrap_or(20);
     query.finish()?;

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
+use shared::domain::access::Area;
 use shared::domain::definition::Kind;
 use shared::ids::DefinitionId;
 use shared::store::definitions::{self, Definition, Draft};
@@ -26,7 +27,7 @@ pub(super) async fn create_definition<D: Defined>(
     call: Call,
     Body(mut form): Body,
 ) -> Result<Response, ApiError> {
-    call.staff_only()?;
+    call.changes(Area::Rules)?;
     let name = form.required("name", |f, at| f.line(at, 100)).unwrap_or_default();
     let position = if D::ORDERED { form.number("position", POSITIONS) } else { None };
     let definition = D::read(&mut form, None);
@@ -48,7 +49,7 @@ pub(super) async fn show_definition<D: Defined>(
     call: Call,
     Name(name): Name,
 ) -> Result<Envelope<View>, ApiError> {
-    call.staff_only()?;
+    call.sees(Area::Rules)?;
     let found = find(&call.app.process.db, D::KIND, &name).await?;
     let version = found.version;
     Ok(Envelope::ok(view::<D>(found)).etag(version))
@@ -65,7 +66,7 @@ pub(super) async fn edit_definition<D: Defined>(
     Name(name): Name,
     Body(mut form): Body,
 ) -> Result<Response, ApiError> {
-    call.staff_only()?;
+    call.changes(Area::Rules)?;
     let mut tx = call.begin().await?;
     let found = find_locked(&mut tx, D::KIND, &name).await?;
     let new_name = form.kept("name", Some(found.name), |f, at| f.line(at, 100)).unwrap_or_default();
@@ -89,7 +90,7 @@ pub(super) async fn delete_definition<D: Defined>(
     call: Call,
     Name(name): Name,
 ) -> Result<Response, ApiError> {
-    call.staff_only()?;
+    call.changes(Area::Rules)?;
     let id = definition_id(D::KIND, &name)?;
     let mut tx = call.begin().await?;
     let deleted = definitions::delete(&mut tx, D::KIND, id, call.expects(None)?, call.by().now).await;

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use serde_json::json;
+use shared::domain::access::Area;
 use shared::domain::definition::Kind;
 use shared::domain::escalation::Definition;
 
@@ -24,7 +25,7 @@ pub(super) async fn lint_policy(
     Name(name): Name,
     Body(form): Body,
 ) -> Result<Response, ApiError> {
-    call.staff_only()?;
+    call.sees(Area::Rules)?;
     form.finish()?;
     let found = find(&call.app.process.db, Kind::EscalationPolicy, &name).await?;
     let policy: Definition = stored(found.body.0)?;

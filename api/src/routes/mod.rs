@@ -12,7 +12,9 @@ mod notifications;
 pub(crate) mod replans;
 mod schedules;
 mod slas;
+mod ticket_form;
 mod ticket_list;
+mod ticket_moves;
 mod tickets;
 
 use std::time::Duration;
@@ -66,12 +68,20 @@ pub(crate) fn router(app: App) -> Result<Router, StartError> {
 fn v1() -> OpenApiRouter<App> {
     let tickets = OpenApiRouter::new()
         .routes(routes!(ticket_list::list_tickets, tickets::open_ticket))
-        .routes(routes!(tickets::show_ticket, tickets::edit_ticket))
-        .routes(routes!(tickets::move_ticket))
-        .routes(routes!(tickets::acknowledge_ticket))
-        .routes(routes!(tickets::resolve_ticket))
-        .routes(routes!(tickets::close_ticket))
-        .routes(routes!(tickets::reopen_ticket))
+        .routes(routes!(
+            tickets::show_ticket,
+            tickets::replace_ticket,
+            tickets::edit_ticket,
+            tickets::delete_ticket
+        ))
+        .routes(routes!(tickets::replace_labels))
+        .routes(routes!(ticket_moves::assign_ticket))
+        .routes(routes!(ticket_moves::move_tickets))
+        .routes(routes!(ticket_moves::move_ticket))
+        .routes(routes!(ticket_moves::acknowledge_ticket))
+        .routes(routes!(ticket_moves::resolve_ticket))
+        .routes(routes!(ticket_moves::close_ticket))
+        .routes(routes!(ticket_moves::reopen_ticket))
         .routes(routes!(tickets::show_history))
         .routes(routes!(notifications::list_of_ticket))
         .routes(routes!(slas::list_slas))

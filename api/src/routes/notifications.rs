@@ -1,5 +1,6 @@
 //! Who has been told what.
 
+use shared::domain::access::{Action, Area};
 use shared::domain::cause::Cause;
 use shared::ids::TicketId;
 use shared::store::notifications::{self, Filter};
@@ -21,7 +22,7 @@ use crate::views::NotificationView;
 pub(super) async fn list_notifications(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<NotificationView>>, ApiError> {
-    staff_only(&call)?;
+    call.sees(Area::Operations)?;
     let ticket = match query.line("ticket", 50).flatten() {
         Some(name) => match call.ticket_id(&name).await {
             Err(ApiError::NotFound(_)) => {
@@ -45,15 +46,9 @@ pub(super) async fn list_of_ticket(
     Name(name): Name,
     Listing { call, query }: Listing,
 ) -> Result<Envelope<Vec<NotificationView>>, ApiError> {
-    staff_only(&call)?;
-    let id = call.ticket_id(&name).await?;
-    shared::store::tickets::get(&call.app.process.db, id).await?.ok_or(ApiError::NotFound("ticket"))?;
-    list(&call, query, Some(id)).await
-}
-
-fn staff_only(call: &Call) -> Result<(), ApiError> {
-    let is_staff = call.user.role.is_staff();
-    is_staff.then_some(()).ok_or(ApiError::Forbidden("Only staff may see who has been told what."))
+    let ticket = call.ticket(&name).await?;
+    call.may(Action::CommentInternally, &ticket)?;
+    list(&call, query, Some(ticket.id)).await
 }
 
 async fn list(

@@ -3,6 +3,7 @@
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
+use shared::domain::access::Area;
 use shared::domain::definition::Kind;
 use shared::domain::job::Replan as ReplanJob;
 use shared::domain::sla::{Metric, Mode};
@@ -68,7 +69,7 @@ pub(super) async fn preview_change<D: Defined>(
     Name(name): Name,
     Body(mut form): Body,
 ) -> Result<Envelope<Value>, ApiError> {
-    call.staff_only()?;
+    call.sees(Area::Rules)?;
     let mut tx = call.begin().await?;
     let mut found = find(&call.app.process.db, D::KIND, &name).await?;
     let given = read_mode::<D>(&mut form);
@@ -107,7 +108,7 @@ pub(super) async fn apply_change<D: Defined>(
     Name(name): Name,
     Body(mut form): Body,
 ) -> Result<Response, ApiError> {
-    call.staff_only()?;
+    call.changes(Area::Rules)?;
     let given: Option<Mode> = form.word("mode").flatten();
     form.finish()?;
     let mut tx = call.begin().await?;
@@ -154,7 +155,7 @@ impl From<Replan> for ReplanView {
     responses((status = 200, description = "How far it has come.", body = ReplanView)),
 )]
 pub(super) async fn show_replan(call: Call, Name(name): Name) -> Result<Envelope<ReplanView>, ApiError> {
-    call.staff_only()?;
+    call.sees(Area::Rules)?;
     let id: ReplanId = name.parse().map_err(|_| ApiError::NotFound("re-plan"))?;
     let found = replans::get(&call.app.process.db, id).await?;
     Ok(Envelope::ok(found.ok_or(ApiError::NotFound("re-plan"))?.into()))

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use shared::domain::access::Area;
 use shared::domain::definition::Kind;
 use shared::domain::oncall::{Because, Definition, Override, Rota};
 use shared::ids::{OverrideId, UserId};
@@ -33,7 +34,7 @@ pub(super) async fn show_on_call(
     Listing { call, mut query }: Listing,
     Name(name): Name,
 ) -> Result<Envelope<Value>, ApiError> {
-    call.staff_only()?;
+    call.sees(Area::Rules)?;
     let at = query.time("at").unwrap_or(call.by().now);
     query.finish()?;
     let rota = rota(&call, &name).await?;
@@ -61,7 +62,7 @@ pub(super) async fn list_shifts(
     Listing { call, mut query }: Listing,
     Name(name): Name,
 ) -> Result<Envelope<Vec<Value>>, ApiError> {
-    call.staff_only()?;
+    call.sees(Area::Rules)?;
     let from = query.required("from", Form::instant);
     let to = query.required("to", Form::instant);
     if let (Some(from), Some(to)) = (from, to)
@@ -103,7 +104,7 @@ pub(super) async fn list_overrides(
     call: Call,
     Name(name): Name,
 ) -> Result<Envelope<Vec<Override>>, ApiError> {
-    call.staff_only()?;
+    call.sees(Area::Rules)?;
     let found = find(&call.app.process.db, Kind::Schedule, &name).await?;
     let schedule: Definition = stored(found.body.0)?;
     Ok(Envelope::ok(schedule.overrides))
@@ -120,7 +121,7 @@ pub(super) async fn add_override(
     Name(name): Name,
     Body(mut form): Body,
 ) -> Result<Response, ApiError> {
-    call.staff_only()?;
+    call.changes(Area::Overrides)?;
     let mut tx = call.begin().await?;
     let found = find_locked(&mut tx, Kind::Schedule, &name).await?;
     let exception = read_override(&mut form);
@@ -141,7 +142,7 @@ pub(super) async fn add_override(
     responses((status = 204, description = "It is gone."), (status = 412)),
 )]
 pub(super) async fn delete_override(call: Call, Names(name, id): Names) -> Result<Response, ApiError> {
-    call.staff_only()?;
+    call.changes(Area::Overrides)?;
     let id: OverrideId = id.parse().map_err(|_| ApiError::NotFound("override"))?;
     let mut tx = call.begin().await?;
     let found = find_locked(&mut tx, Kind::Schedule, &name).await?;

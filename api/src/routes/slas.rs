@@ -3,7 +3,7 @@
 use axum::response::Response;
 use shared::domain::sla::explain::explain;
 use shared::ids::ClockId;
-use shared::store::{clocks, definitions, tickets};
+use shared::store::{clocks, definitions};
 
 use crate::call::{Body, Call, Name};
 use crate::envelope::Envelope;
@@ -17,9 +17,8 @@ use crate::views::{ClockView, ExplainView};
     responses((status = 200, description = "The clocks as of now.", body = Vec<ClockView>)),
 )]
 pub(super) async fn list_slas(call: Call, Name(name): Name) -> Result<Envelope<Vec<ClockView>>, ApiError> {
-    let id = call.ticket_id(&name).await?;
+    let id = call.ticket(&name).await?.id;
     let db = &call.app.process.db;
-    tickets::get(db, id).await?.ok_or(ApiError::NotFound("ticket"))?;
     let now = call.app.process.desk.clock.now();
     let clocks = clocks::of_ticket(db, id).await?;
     Ok(Envelope::ok(clocks.into_iter().map(|stored| ClockView::new(stored, now)).collect()))
@@ -35,7 +34,12 @@ const SEGMENTS: usize = 2_000;
 )]
 pub(super) async fn explain_sla(call: Call, Name(name): Name) -> Result<Envelope<ExplainView>, ApiError> {
     let db = &call.app.process.db;
-    let stored = clocks::get(db, clock_id(&name)?).await?.ok_or(ApiError::NotFound("sla clock"))?;
+    let unknown = ApiError::NotFound("sla clock");
+    let stored = clocks::get(db, clock_id(&name)?).await?.ok_or_else(|| unknown.clone())?;
+    call.ticket(&stored.ticket_id.to_string()).await.map_err(|error| match error {
+        ApiError::NotFound(_) => unknown,
+        error => error,
+    })?;
     let events = clocks::events(db, stored.id).await?;
     let calendar = match stored.clock.calendar.version() {
         Some(version) => definitions::version(db, version).await?,

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use shared::domain::search::{self, Search};
 use shared::ids::TicketId;
-use shared::store::tickets::{self, Filter, Position, SlaFilter, SortBy};
+use shared::store::query::Target;
+use shared::store::tickets::{self, Filter, Position, SlaFilter, SortBy, Ticket};
 
 use crate::call::Listing;
 use crate::cursor;
@@ -23,6 +25,7 @@ pub(super) async fn list_tickets(
     Listing { call, query }: Listing,
 ) -> Result<Envelope<Vec<TicketView>>, ApiError> {
     let (mut filter, sort, count) = read_filter(query)?;
+    filter.visible_to = call.visible_to();
     let limit = filter.limit;
     // One more than asked for tells whether there is a next page.
     filter.limit = limit + 1;
@@ -32,16 +35,25 @@ pub(super) async fn list_tickets(
     if count {
         meta["total"] = tickets::count(db, &filter).await?.into();
     }
-    let ids: Vec<TicketId> = found.iter().map(|(ticket, _)| ticket.id).collect();
+    let views = with_labels(db, found.into_iter().map(|(ticket, _)| ticket).collect()).await?;
+    Ok(Envelope::ok(views).meta(meta))
+}
+
+/// Shows tickets with their labels.
+pub(super) async fn with_labels(
+    on: impl Into<Target<'_>>,
+    tickets: Vec<Ticket>,
+) -> Result<Vec<TicketView>, ApiError> {
+    let ids: Vec<TicketId> = tickets.iter().map(|ticket| ticket.id).collect();
     let mut labels: HashMap<TicketId, Vec<String>> = HashMap::new();
-    for (ticket, label) in tickets::labels_of(db, &ids).await? {
+    for (ticket, label) in tickets::labels_of(on, &ids).await? {
         labels.entry(ticket).or_default().push(label);
     }
-    let view = |(ticket, _): (tickets::Ticket, _)| {
+    let view = |ticket: Ticket| {
         let labels = labels.remove(&ticket.id).unwrap_or_default();
         TicketView::new(ticket, labels)
     };
-    Ok(Envelope::ok(found.into_iter().map(view).collect()).meta(meta))
+    Ok(tickets.into_iter().map(view).collect())
 }
 
 fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
@@ -72,7 +84,18 @@ fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
     let after = read_cursor(&mut form, &sort, by);
     let count: Option<bool> = form.parse("count", "true or false").flatten();
     let user = "the id of a user";
+    let search = form.line("q", 500).flatten();
+    let search = search.and_then(|text| {
+        let read = Search::parse(&text);
+        if read.is_none() {
+            form.complain("invalid", "q", format!("Must {}.", search::EXPECTED));
+        }
+        read
+    });
     let filter = Filter {
+        visible_to: None,
+        search,
+        team: form.parse("team", "the id of a team").flatten(),
         status: form.words("status"),
         priority: form.words("priority"),
         category: form.words("category"),

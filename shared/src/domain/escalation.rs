@@ -49,6 +49,8 @@ super::text_enum! {
         Resolved = "resolved",
         /// There was nobody left to call.
         Exhausted = "exhausted",
+        /// The ticket was deleted.
+        Deleted = "deleted",
     }
 }
 

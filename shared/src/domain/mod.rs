@@ -1,13 +1,16 @@
 //! The rules, and nothing but the rules: no database, no network, no clock of its own.
 
+pub mod access;
 pub mod cause;
 pub mod definition;
 pub mod escalation;
+pub mod event;
 pub mod job;
 pub mod oncall;
 pub mod quiet;
 pub mod role;
 pub mod rulebook;
+pub mod search;
 pub mod sla;
 pub mod span;
 pub mod team;
@@ -53,6 +56,8 @@ pub struct Rules {
     pub sla: sla::Policy,
     /// Who is called when a promise was broken.
     pub escalation: escalation::Policy,
+    /// How long a closed ticket may be reopened.
+    pub reopen_window: ticket::ReopenWindow,
 }
 
 /// Declares an enum that is the same text in JSON, in both databases and in messages.

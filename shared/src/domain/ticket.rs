@@ -57,7 +57,14 @@ super::text_enum! {
 }
 
 /// How long a closed ticket may be reopened.
-pub const REOPEN_WINDOW: TimeDelta = TimeDelta::days(7);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReopenWindow(pub TimeDelta);
+
+impl Default for ReopenWindow {
+    fn default() -> Self {
+        Self(TimeDelta::days(7))
+    }
+}
 
 impl Status {
     /// Returns the statuses that may follow this one.

@@ -9,6 +9,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Postgres, Sqlite, Transaction};
 
+use super::events::{self, NewEvent};
 use super::query::query;
 use super::{Error, Result};
 use crate::domain::job::Priority;
@@ -37,6 +38,8 @@ pub enum Db {
 pub struct Tx {
     pub(super) inner: Inner,
     pub(super) enqueued: Vec<(Priority, JobId)>,
+    /// What happened, to be written last.
+    pub(super) events: Vec<NewEvent>,
 }
 
 #[derive(Debug)]
@@ -64,7 +67,9 @@ impl Db {
     }
 
     async fn open_postgres(url: &str, max_connections: u32) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url)?.application_name("dogwatch");
+        let options = PgConnectOptions::from_str(url)?.application_name("dogwatch")
+            // A process that froze in a transaction must not hold its locks against all others.
+            .options([("idle_in_transaction_session_timeout", "10s")]);
         let pool =
             PgPoolOptions::new().max_connections(max_connections).acquire_timeout(Duration::from_secs(5));
         Ok(Self::Postgres(pool.connect_with(options).await?))
@@ -136,7 +141,7 @@ impl Db {
             Self::Postgres(pool) => Inner::Postgres(pool.begin().await?),
             Self::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
         };
-        Ok(Tx { inner, enqueued: Vec::new() })
+        Ok(Tx { inner, enqueued: Vec::new(), events: Vec::new() })
     }
 
     /// Measures the database's clock and makes `clock` agree with it; returns how far it was off, in seconds.
@@ -170,7 +175,8 @@ impl Tx {
     ///
     /// # Errors
     /// When the commit fails: nothing was changed, unless the connection broke while committing.
-    pub async fn commit(self) -> Result<Committed> {
+    pub async fn commit(mut self) -> Result<Committed> {
+        events::write(&mut self).await?;
         match self.inner {
             Inner::Postgres(tx) => tx.commit().await?,
             Inner::Sqlite(tx) => tx.commit().await?,

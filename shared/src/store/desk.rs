@@ -3,10 +3,14 @@
 //! Rows are locked in one order, ticket before clocks before escalation, and the time is read under the lock, so
 //! the events of a clock are stored in the order in which they happened.
 
+mod actor;
+mod assignment;
 mod audit;
+mod bulk;
 mod clocks;
 mod escalation;
 mod fields;
+mod labels;
 mod replan;
 
 use std::sync::Arc;
@@ -14,18 +18,24 @@ use std::sync::Arc;
 use super::db::Tx;
 use super::rulebook::{self, Book};
 use super::tickets::{self, Ticket};
-use super::{clocks as sla_clocks, escalations, jobs};
+use super::{clocks as sla_clocks, escalations, events, jobs};
 use crate::domain::Rules;
+use crate::domain::access::{Action, Standing};
 use crate::domain::cause::Cause;
 use crate::domain::escalation::StopReason;
+use crate::domain::event::EventKind;
 use crate::domain::job::Notify;
 use crate::domain::rulebook::{InForce, Rulebook};
-use crate::domain::sla::{Command, Metric};
-use crate::domain::ticket::{Category, Priority, REOPEN_WINDOW, Status, clock_events};
+use crate::domain::sla::{Command, Event, Metric};
+use crate::domain::span;
+use crate::domain::ticket::{Category, Priority, Status, clock_events};
 use crate::ids::{DefinitionId, TicketId, UserId};
 use crate::time::{Clock, Timestamp};
 
+pub use actor::{Actor, Who};
+pub use assignment::{Assignment, REFUSED as ASSIGNMENT_REFUSED};
 pub use audit::{Audit, Mismatch};
+pub use bulk::Refusal;
 pub use escalation::Swept;
 pub use replan::{Move, Preview};
 
@@ -38,17 +48,6 @@ pub struct Desk {
     pub rules: Rules,
     /// What is defined.
     pub book: Book,
-}
-
-/// Who does something.
-#[derive(Clone, Debug, Default)]
-pub struct Actor {
-    /// The user; nobody, when rules do it.
-    pub id: Option<UserId>,
-    /// Whether an answer by them is a response.
-    pub staff: bool,
-    /// Where the request came from.
-    pub ip: Option<String>,
 }
 
 /// A ticket to open.
@@ -105,8 +104,11 @@ pub enum Error {
         to: Status,
     },
     /// It was closed too long ago.
-    #[error("the ticket was closed more than {} days ago and cannot be reopened: open a new one", REOPEN_WINDOW.num_days())]
-    ReopenWindow,
+    #[error("the ticket was closed more than {0} ago and cannot be reopened: open a new one")]
+    ReopenWindow(String),
+    /// The caller's role does not allow it.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// The clock has ended.
     #[error("the clock is {0} and can be neither paused nor resumed")]
     Ended(&'static str),
@@ -147,10 +149,15 @@ impl Desk {
     pub async fn open(&self, tx: &mut Tx, drafts: Vec<Draft>) -> Result<Vec<Ticket>> {
         let book = self.rulebook(tx).await?;
         let now = self.clock.now();
-        let (mut opened, mut labels, mut history, mut started, mut announced) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut opened, mut labels, mut history, mut started, mut announced, mut happened) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for mut draft in drafts {
             let actor = draft.actor.clone();
+            let nobody = Standing { reporter: draft.reporter_id, assignee: None, team: None };
+            let given = Standing { assignee: draft.assignee_id, team: draft.team_id, ..nobody };
+            if !actor.may_give(&nobody, &given) {
+                return Err(Error::Forbidden(assignment::REFUSED));
+            }
             let draft_labels = std::mem::take(&mut draft.labels);
             let mut ticket = fields::new_ticket(draft, now);
             let policy = book.policy_for(&ticket.facts(&draft_labels));
@@ -162,6 +169,7 @@ impl Desk {
             }
             let notify = Notify { cause: Cause::Created { ticket: ticket.id } };
             announced.push(jobs::NewJob::of(&notify).traced(ticket.traceparent.clone()));
+            happened.push(fields::event(EventKind::TicketCreated, &ticket, &actor, &[]));
             opened.push(ticket);
         }
         tickets::insert(tx, &mut opened).await?;
@@ -169,6 +177,7 @@ impl Desk {
         tickets::remember(tx, &history).await?;
         sla_clocks::insert(tx, &started).await?;
         jobs::enqueue(tx, announced, now).await?;
+        events::publish(tx, happened);
         Ok(opened)
     }
 
@@ -182,10 +191,11 @@ impl Desk {
         actor: &Actor,
         edit: impl FnOnce(&mut Ticket),
     ) -> Result<Ticket> {
-        let before = locked(tx, id, expected).await?;
+        let before = locked(tx, id, expected, actor, Action::Update).await?;
         let now = self.clock.now().max(before.updated_at);
         let mut ticket = before.clone();
         edit(&mut ticket);
+        assignment::check(actor, &before, &ticket)?;
         let labels = tickets::labels(&mut *tx, id).await?;
         if ticket.facts(&labels) != before.facts(&labels) {
             self.bring_under_its_policy(tx, &mut ticket, &labels, actor, now).await?;
@@ -202,31 +212,34 @@ impl Desk {
         actor: &Actor,
         to: Status,
     ) -> Result<Ticket> {
-        let before = locked(tx, id, expected).await?;
+        let action = if to.is_done() { Action::Resolve } else { Action::Update };
+        let before = locked(tx, id, expected, actor, action).await?;
         let now = self.clock.now().max(before.updated_at);
         let from = before.status;
         if !from.next().contains(&to) {
             return Err(Error::Transition { from, to });
         }
-        if from == Status::Closed && before.closed_at.is_some_and(|at| now - at > REOPEN_WINDOW) {
-            return Err(Error::ReopenWindow);
+        let window = self.rules.reopen_window.0;
+        if from == Status::Closed && before.closed_at.is_some_and(|at| now - at > window) {
+            return Err(Error::ReopenWindow(span::format(window)));
         }
         let mut ticket = before.clone();
         ticket.status = to;
         match to {
-            Status::InProgress if actor.staff => ticket.responded_at = ticket.responded_at.or(Some(now)),
+            Status::InProgress if actor.is_staff() => ticket.responded_at = ticket.responded_at.or(Some(now)),
             Status::Resolved => ticket.resolved_at = Some(now),
             Status::Closed => ticket.closed_at = Some(now),
             Status::Reopened => {
                 (ticket.resolved_at, ticket.closed_at) = (None, None);
                 (ticket.acknowledged_at, ticket.acknowledged_by) = (None, None);
+                ticket.acknowledged_as = None;
             }
             _ => {}
         }
         let policy = self.policy_of(tx, &before).await?;
         let pauses = &policy.policy.pause_statuses;
         let by_status = |stored: &sla_clocks::Stored| {
-            let events = clock_events(stored.metric, from, to, pauses, actor.staff);
+            let events = clock_events(stored.metric, from, to, pauses, actor.is_staff());
             let mut commands: Vec<Command> = events.into_iter().map(Command::from).collect();
             if to == Status::Reopened {
                 // The priority may have changed while the clock was stopped.
@@ -256,13 +269,14 @@ impl Desk {
         expected: Option<i64>,
         actor: &Actor,
     ) -> Result<Ticket> {
-        let before = locked(tx, id, expected).await?;
+        let before = locked(tx, id, expected, actor, Action::Acknowledge).await?;
         if before.acknowledged_at.is_some() {
             return Ok(before);
         }
         let now = self.clock.now().max(before.updated_at);
         let mut ticket = before.clone();
-        (ticket.acknowledged_at, ticket.acknowledged_by) = (Some(now), actor.id);
+        (ticket.acknowledged_at, ticket.acknowledged_by) = (Some(now), actor.id());
+        ticket.acknowledged_as = actor.address().map(str::to_owned);
         // Waits for a sweep that is just opening the escalation, and keeps others out until this is committed.
         sla_clocks::lock_of_ticket(tx, id).await?;
         escalations::stop(tx, id, StopReason::Acknowledged, now).await?;
@@ -273,14 +287,27 @@ impl Desk {
         &self,
         tx: &mut Tx,
         before: &Ticket,
-        mut ticket: Ticket,
+        ticket: Ticket,
         actor: &Actor,
         now: Timestamp,
     ) -> Result<Ticket> {
         if *before == ticket {
             return Ok(ticket);
         }
-        let mut changes = fields::differences(before, &ticket, actor);
+        let changes = fields::differences(before, &ticket, actor);
+        self.record(tx, before, ticket, changes, actor, now).await
+    }
+
+    /// Stores a changed ticket with the changes that are put on record and published.
+    async fn record(
+        &self,
+        tx: &mut Tx,
+        before: &Ticket,
+        mut ticket: Ticket,
+        mut changes: Vec<tickets::Change>,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Ticket> {
         ticket.updated_at = now;
         if !tickets::update(tx, &mut ticket).await? {
             return Err(Error::Stale { current: before.version });
@@ -289,12 +316,63 @@ impl Desk {
             (change.version, change.at) = (ticket.version, now);
         }
         tickets::remember(tx, &changes).await?;
+        events::publish(tx, [fields::event(fields::kind(before, &ticket), &ticket, actor, &changes)]);
         Ok(ticket)
+    }
+
+    /// Deletes a ticket: it is shown to nobody any more, its clocks no longer count, nobody is called. What was put on
+    /// record stays.
+    pub async fn delete(
+        &self,
+        tx: &mut Tx,
+        id: TicketId,
+        expected: Option<i64>,
+        actor: &Actor,
+    ) -> Result<Ticket> {
+        let before = locked(tx, id, expected, actor, Action::Delete).await?;
+        let now = self.clock.now().max(before.updated_at);
+        let ticket = Ticket { deleted_at: Some(now), ..before.clone() };
+        let cancelled = |stored: &sla_clocks::Stored| match stored.clock.is_open() {
+            true => vec![Event::Cancelled.into()],
+            false => Vec::new(),
+        };
+        self.tell_clocks(tx, &ticket, actor, now, cancelled).await?;
+        escalations::stop(tx, id, StopReason::Deleted, now).await?;
+        self.store(tx, &before, ticket, actor, now).await
     }
 }
 
-async fn locked(tx: &mut Tx, id: TicketId, expected: Option<i64>) -> Result<Ticket> {
+/// What is answered to those who may see a ticket, but not do this to it.
+#[must_use]
+pub const fn refusal(action: Action) -> &'static str {
+    match action {
+        Action::Create | Action::View | Action::Comment => "Your role does not allow this.",
+        Action::Update => "Your role allows changes only to tickets that are yours: have it assigned to you.",
+        Action::Assign => assignment::REFUSED,
+        Action::Resolve => "Your role does not allow resolving or closing this ticket.",
+        Action::Delete => "Only an admin may delete tickets.",
+        Action::Acknowledge => "Only staff may acknowledge tickets.",
+        Action::HoldClocks => "Your role does not allow pausing or resuming the clocks of this ticket.",
+        Action::CommentInternally => "Only staff may read and write internal comments.",
+    }
+}
+
+/// Finds a ticket, keeps others from changing it, and makes sure that the actor may do this to it.
+async fn locked(
+    tx: &mut Tx,
+    id: TicketId,
+    expected: Option<i64>,
+    actor: &Actor,
+    action: Action,
+) -> Result<Ticket> {
     let ticket = tickets::lock(tx, id).await?.ok_or(Error::NotFound("ticket"))?;
+    let standing = ticket.standing();
+    if ticket.deleted_at.is_some() || !actor.sees(&standing) {
+        return Err(Error::NotFound("ticket"));
+    }
+    if action != Action::Assign && !actor.may(action, &standing) {
+        return Err(Error::Forbidden(refusal(action)));
+    }
     match expected {
         Some(version) if version != ticket.version => Err(Error::Stale { current: ticket.version }),
         _ => Ok(ticket),

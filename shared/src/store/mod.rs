@@ -6,6 +6,7 @@ pub mod db;
 pub mod definitions;
 pub mod desk;
 pub mod escalations;
+pub mod events;
 pub mod held;
 pub mod idempotency;
 pub mod jobs;

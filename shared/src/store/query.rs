@@ -36,6 +36,18 @@ pub enum Value {
     Bool(Option<bool>),
     /// `JSONB` or `TEXT`.
     Json(Option<serde_json::Value>),
+    /// `TEXT`: one for PostgreSQL, one for SQLite.
+    Each(String, String),
+}
+
+impl Value {
+    /// What an engine needs of a value that each has another form of.
+    fn on(self, sqlite: bool) -> Self {
+        match self {
+            Self::Each(postgres, lite) => Self::Text(Some(if sqlite { lite } else { postgres })),
+            value => value,
+        }
+    }
 }
 
 macro_rules! into_value {
@@ -95,6 +107,7 @@ macro_rules! text_into_value {
 text_into_value! {
     crate::domain::definition::Kind,
     crate::domain::escalation::StopReason,
+    crate::domain::event::EventKind,
     crate::domain::job::Ending,
     crate::domain::job::Priority,
     crate::domain::role::Role,
@@ -145,6 +158,8 @@ impl Target<'_> {
 #[derive(Debug)]
 pub struct Query {
     sql: Cow<'static, str>,
+    /// The text for SQLite, where it is another.
+    sqlite: Option<String>,
     values: Vec<Value>,
     /// The values of `{rows}`, row after row, `width` to a row.
     rows: Vec<Value>,
@@ -154,7 +169,7 @@ pub struct Query {
 /// Starts a statement.
 #[must_use]
 pub fn query(sql: &'static str) -> Query {
-    Query { sql: Cow::Borrowed(sql), values: Vec::new(), rows: Vec::new(), width: 0 }
+    Query { sql: Cow::Borrowed(sql), sqlite: None, values: Vec::new(), rows: Vec::new(), width: 0 }
 }
 
 macro_rules! run {
@@ -192,6 +207,15 @@ impl Query {
     #[must_use]
     pub fn push(mut self, sql: &'static str) -> Self {
         self.sql.to_mut().push_str(sql);
+        self.sqlite.iter_mut().for_each(|text| text.push_str(sql));
+        self
+    }
+
+    /// Appends fixed text of which the engines have different forms.
+    #[must_use]
+    pub fn push_each(mut self, postgres: &'static str, sqlite: &'static str) -> Self {
+        self.sqlite.get_or_insert_with(|| self.sql.clone().into_owned()).push_str(sqlite);
+        self.sql.to_mut().push_str(postgres);
         self
     }
 
@@ -201,7 +225,16 @@ impl Query {
         self.values.push(value.into());
         let place = self.values.len();
         let _ = write!(self.sql.to_mut(), "${place}");
+        if let Some(text) = &mut self.sqlite {
+            let _ = write!(text, "${place}");
+        }
         self
+    }
+
+    /// Appends a placeholder and binds it to what each engine needs.
+    #[must_use]
+    pub fn push_bind_each(self, postgres: String, sqlite: String) -> Self {
+        self.push_bind(Value::Each(postgres, sqlite))
     }
 
     /// Gives the values of `{rows}`. Without any, the statement does nothing.
@@ -274,7 +307,8 @@ impl Query {
         let mut chunks = Vec::new();
         while left.peek().is_some() {
             let rows: Vec<Value> = left.by_ref().take(rows_each * self.width).collect();
-            chunks.push(Self { sql: self.sql.clone(), values: self.values.clone(), rows, width: self.width });
+            let (sql, sqlite) = (self.sql.clone(), self.sqlite.clone());
+            chunks.push(Self { sql, sqlite, values: self.values.clone(), rows, width: self.width });
         }
         chunks
     }
@@ -283,7 +317,7 @@ impl Query {
         let before = self.values.len();
         let mut arguments = PgArguments::default();
         for value in self.values {
-            add(&mut arguments, value);
+            add(&mut arguments, value.on(false));
         }
         add_columns(&mut arguments, self.rows, self.width);
         let places: Vec<String> = (1..=self.width).map(|i| format!("${}", before + i)).collect();
@@ -309,9 +343,10 @@ impl Query {
         rows.push(')');
         let mut arguments = SqliteArguments::default();
         for value in self.values.into_iter().chain(self.rows) {
-            add(&mut arguments, value);
+            add(&mut arguments, value.on(true));
         }
-        (fill(self.sql, "", "", &rows), arguments)
+        let sql = self.sqlite.map_or(self.sql, Cow::Owned);
+        (fill(sql, "", "", &rows), arguments)
     }
 }
 
@@ -348,6 +383,7 @@ where
         Value::Int(v) => arguments.add(v),
         Value::Bool(v) => arguments.add(v),
         Value::Json(v) => arguments.add(v.map(Json)),
+        Value::Each(v, _) => arguments.add(Some(v)),
     };
     debug_assert!(added.is_ok(), "{added:?}");
 }
@@ -375,7 +411,7 @@ fn add_columns(arguments: &mut PgArguments, rows: Vec<Value>, width: usize) {
         let added = match column[0] {
             Value::Uuid(_) => array!(column, Uuid),
             Value::Time(_) => array!(column, Time),
-            Value::Text(_) => array!(column, Text),
+            Value::Text(_) | Value::Each(..) => array!(column, Text),
             Value::Int(_) => array!(column, Int),
             Value::Bool(_) => array!(column, Bool),
             Value::Json(_) => {

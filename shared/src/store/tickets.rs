@@ -5,6 +5,8 @@ use sqlx::FromRow;
 use super::db::Tx;
 use super::query::{Query, Target, Value, query};
 use super::{Db, Result};
+use crate::domain::access::Standing;
+use crate::domain::search::Search;
 use crate::domain::sla;
 use crate::domain::sla::policy::Facts;
 use crate::domain::ticket::{Category, Priority, Status};
@@ -60,6 +62,10 @@ pub struct Ticket {
     pub resolved_at: Option<Timestamp>,
     /// When it was closed.
     pub closed_at: Option<Timestamp>,
+    /// The address of whoever took it on without having an account.
+    pub acknowledged_as: Option<String>,
+    /// When it was deleted; it is shown to nobody since.
+    pub deleted_at: Option<Timestamp>,
     /// W3C trace context of the request that opened it.
     pub traceparent: Option<String>,
 }
@@ -69,6 +75,12 @@ impl Ticket {
     #[must_use]
     pub fn key(&self) -> String {
         format!("INC-{}", self.number)
+    }
+
+    /// What decides who may do something to it.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        Standing { reporter: self.reporter_id, assignee: self.assignee_id, team: self.team_id }
     }
 
     /// What a policy is chosen by.
@@ -128,7 +140,7 @@ const UPDATE: &str = "
     UPDATE tickets SET title = $3, description = $4, status = $5, priority = $6, category = $7, environment = $8,
         affected_service = $9, contact_name = $10, contact_email = $11, assignee_id = $12, updated_at = $13,
         responded_at = $14, acknowledged_at = $15, acknowledged_by = $16, resolved_at = $17, closed_at = $18,
-        team_id = $19, sla_policy_version_id = $20,
+        team_id = $19, sla_policy_version_id = $20, acknowledged_as = $21, deleted_at = $22,
         version = version + 1
     WHERE id = $1 AND version = $2";
 
@@ -143,6 +155,7 @@ pub async fn update(tx: &mut Tx, ticket: &mut Ticket) -> Result<bool> {
         update.bind(t.contact_email.as_deref()).bind(t.assignee_id).bind(t.updated_at).bind(t.responded_at);
     let update = update.bind(t.acknowledged_at).bind(t.acknowledged_by).bind(t.resolved_at).bind(t.closed_at);
     let update = update.bind(t.team_id).bind(t.sla_policy_version_id);
+    let update = update.bind(t.acknowledged_as.as_deref()).bind(t.deleted_at);
     let updated = update.execute(tx).await? == 1;
     ticket.version += i64::from(updated);
     Ok(updated)
@@ -202,6 +215,12 @@ pub async fn label(tx: &mut Tx, labels: impl IntoIterator<Item = (TicketId, Stri
     Ok(())
 }
 
+/// Replaces a ticket's labels.
+pub async fn relabel(tx: &mut Tx, ticket: TicketId, labels: &[String]) -> Result<()> {
+    query("DELETE FROM ticket_labels WHERE ticket_id = $1").bind(ticket).execute(tx).await?;
+    label(tx, labels.iter().map(|label| (ticket, label.clone()))).await
+}
+
 /// Lists a ticket's labels in order.
 pub async fn labels(on: impl Into<Target<'_>>, ticket: TicketId) -> Result<Vec<String>> {
     let select = query("SELECT label FROM ticket_labels WHERE ticket_id = $1 ORDER BY label").bind(ticket);
@@ -234,13 +253,15 @@ pub struct Change {
     pub actor_id: Option<UserId>,
     /// From where.
     pub ip: Option<String>,
+    /// Whether only staff may read it.
+    pub internal: bool,
     /// When.
     pub at: Timestamp,
 }
 
 /// Puts changes on record.
 pub async fn remember(tx: &mut Tx, changes: &[Change]) -> Result<()> {
-    let row = |c: &Change| -> [Value; 9] {
+    let row = |c: &Change| -> [Value; 10] {
         [
             c.id.into(),
             c.ticket_id.into(),
@@ -250,10 +271,12 @@ pub async fn remember(tx: &mut Tx, changes: &[Change]) -> Result<()> {
             c.new_value.as_deref().into(),
             c.actor_id.into(),
             c.ip.as_deref().into(),
+            c.internal.into(),
             c.at.into(),
         ]
     };
-    let insert = "INSERT INTO ticket_history (id, ticket_id, version, field, old_value, new_value, actor_id, ip, at) {rows}";
+    let insert = "INSERT INTO ticket_history (id, ticket_id, version, field, old_value, new_value, actor_id, ip, internal, at)
+        {rows}";
     query(insert).rows(changes.iter().map(row)).execute(tx).await?;
     Ok(())
 }
@@ -306,6 +329,12 @@ pub enum SlaFilter {
 /// Which tickets to list, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// Only what this user reported: all that an end user may see.
+    pub visible_to: Option<UserId>,
+    /// In which these words are found.
+    pub search: Option<Search>,
+    /// Given to this team.
+    pub team: Option<DefinitionId>,
     /// Any of these; all when empty.
     pub status: Vec<Status>,
     /// Any of these; all when empty.
@@ -416,7 +445,12 @@ impl SortBy {
 }
 
 fn conditions(query: Query, filter: &Filter) -> Query {
-    let mut query = query.push(" WHERE TRUE");
+    let mut query = query.push(" WHERE t.deleted_at IS NULL");
+    query = compared(query, " AND t.reporter_id = ", filter.visible_to);
+    query = compared(query, " AND t.team_id = ", filter.team);
+    if let Some(search) = &filter.search {
+        query = found(query, search);
+    }
     query = any_of(query, " AND t.status IN (", &filter.status);
     query = any_of(query, " AND t.priority IN (", &filter.priority);
     query = any_of(query, " AND t.category IN (", &filter.category);
@@ -441,6 +475,15 @@ fn conditions(query: Query, filter: &Filter) -> Query {
         SlaFilter::Paused => clocks.push(" AND c.stopped_at IS NULL AND c.running_since IS NULL"),
     }
     .push(")")
+}
+
+/// Where the words are found. Each engine finds them by an index of its own, and has its own way of writing them.
+fn found(query: Query, search: &Search) -> Query {
+    let query = query.push_each(
+        " AND words_of(t.title || ' ' || t.description) @@ to_tsquery('simple', ",
+        " AND t.number IN (SELECT rowid FROM tickets_words WHERE tickets_words MATCH ",
+    );
+    query.push_bind_each(search.to_tsquery(), search.to_fts5()).push(")")
 }
 
 fn any_of<T: Copy + Into<Value>>(mut query: Query, start: &'static str, values: &[T]) -> Query {

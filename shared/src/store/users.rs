@@ -5,8 +5,11 @@ use sqlx::FromRow;
 use super::db::Tx;
 use super::query::{Target, query};
 use super::{Db, Error, Result};
+use crate::domain::access::Caller;
+use crate::domain::definition::Kind;
 use crate::domain::role::Role;
-use crate::ids::UserId;
+use crate::domain::team;
+use crate::ids::{DefinitionId, UserId};
 use crate::time::Timestamp;
 
 /// Somebody who can sign in.
@@ -42,6 +45,26 @@ pub async fn add(tx: &mut Tx, user: &User) -> Result<()> {
 /// Finds a user by identifier.
 pub async fn get(on: impl Into<Target<'_>>, id: UserId) -> Result<Option<User>> {
     query("SELECT * FROM users WHERE id = $1").bind(id).optional(on).await
+}
+
+/// Finds out what decides what a user may do: their role and their teams.
+pub async fn caller(on: impl Into<Target<'_>>, user: &User) -> Result<Caller> {
+    let mut caller = Caller::alone(user.id, user.role);
+    if !user.role.is_staff() {
+        return Ok(caller);
+    }
+    let teams: Vec<(DefinitionId, sqlx::types::Json<team::Definition>)> =
+        query("SELECT id, body FROM definitions WHERE kind = $1 AND deleted_at IS NULL")
+            .bind(Kind::Team)
+            .all(on)
+            .await?;
+    for (id, sqlx::types::Json(team)) in teams {
+        if team.members.contains(&user.id) {
+            caller.teams.push(id);
+            caller.colleagues.extend(team.members);
+        }
+    }
+    Ok(caller)
 }
 
 /// Finds a user by address, in whatever case.

@@ -247,7 +247,7 @@ async fn a_closed_ticket_is_reopened_within_a_week(t: Testbed) {
     assert_eq!((reopened.status, reopened.resolved_at, reopened.closed_at), (Status::Reopened, None, None));
     t.advance(micros(1));
     let reopen = async |tx: &mut _| t.desk.move_to(tx, late.id, None, &t.staff(), Status::Reopened).await;
-    assert!(matches!(refused(&t, reopen).await, Error::ReopenWindow));
+    assert!(matches!(refused(&t, reopen).await, Error::ReopenWindow(_)));
     assert_eq!(get(&t, &late).await.status, Status::Closed);
 }
 

@@ -146,6 +146,7 @@ async fn changes_are_remembered_in_order(t: Testbed) {
         new_value: new.map(str::to_owned),
         actor_id: new.map(|_| t.staff.id),
         ip: old.map(|_| "2001:db8::1".into()),
+        internal: new.is_none(),
         at: at(micros(version)),
     };
     let changes = [

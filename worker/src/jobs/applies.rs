@@ -16,6 +16,9 @@ pub(super) async fn still_applies(
     cause: &Cause,
     ticket: &Ticket,
 ) -> Result<Result<Subject, &'static str>, JobError> {
+    if ticket.deleted_at.is_some() {
+        return Ok(Err("the ticket was deleted"));
+    }
     Ok(match cause {
         Cause::Created { .. } => Ok(Subject::Created(clocks::of_ticket(cx.db(), ticket.id).await?)),
         Cause::Resolved { .. } if ticket.resolved_at.is_none() => Err("the ticket was reopened"),
@@ -61,6 +64,7 @@ pub(super) async fn still_applies(
                 Some(StopReason::Acknowledged) => Some("somebody acknowledged the ticket"),
                 Some(StopReason::Paused) => Some("the clock is paused"),
                 Some(StopReason::Resolved) => Some("the ticket was resolved"),
+                Some(StopReason::Deleted) => Some("the ticket was deleted"),
                 // The last call is still to be made, unless somebody did something since.
                 Some(StopReason::Exhausted) if ticket.acknowledged_at.is_some() => {
                     Some("somebody acknowledged the ticket")

@@ -37,6 +37,8 @@ fn ticket(title: &str) -> Ticket {
         acknowledged_by: None,
         resolved_at: Some(start() + TimeDelta::minutes(5)),
         closed_at: None,
+        acknowledged_as: None,
+        deleted_at: None,
         traceparent: None,
     }
 }

@@ -3,9 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::{Actor, Desk, Error, Result, locked};
+use crate::domain::access::Action;
 use crate::domain::cause::Cause;
 use crate::domain::escalation::StopReason;
+use crate::domain::event::EventKind;
 use crate::domain::job::Notify;
 use crate::domain::rulebook::InForce;
 use crate::domain::sla::{Clock, Command, Event, Fraction, Hold, Metric};
@@ -13,6 +17,7 @@ use crate::domain::ticket::Priority;
 use crate::ids::{ClockId, TicketId};
 use crate::store::clocks::{self, Change, Stored};
 use crate::store::db::Tx;
+use crate::store::events::{self, NewEvent};
 use crate::store::tickets::{self, Ticket};
 use crate::store::{escalations, jobs, rulebook};
 use crate::time::Timestamp;
@@ -41,10 +46,10 @@ impl Desk {
     /// Takes note of a public message on a ticket. One by staff is the response that was waited for; the first by
     /// somebody else after a response starts the clock for the next one.
     pub async fn message(&self, tx: &mut Tx, id: TicketId, actor: &Actor) -> Result<Ticket> {
-        let before = locked(tx, id, None).await?;
+        let before = locked(tx, id, None, actor, Action::Comment).await?;
         let now = self.clock.now().max(before.updated_at);
         let mut ticket = before.clone();
-        if actor.staff {
+        if actor.is_staff() {
             ticket.responded_at = ticket.responded_at.or(Some(now));
             let answered = |stored: &Stored| match stored.metric {
                 Metric::FirstResponse | Metric::NextResponse => vec![Event::Stopped.into()],
@@ -70,7 +75,7 @@ impl Desk {
         event: Event,
     ) -> Result<(Ticket, Stored)> {
         let ticket = tickets::of_clock(&mut *tx, id).await?.ok_or(Error::NotFound("sla clock"))?;
-        let ticket = locked(tx, ticket, None).await?;
+        let ticket = locked(tx, ticket, None, actor, Action::HoldClocks).await?;
         let of_ticket = clocks::lock_of_ticket(tx, ticket.id).await?;
         let mut stored = of_ticket.into_iter().find(|s| s.id == id).ok_or(Error::NotFound("sla clock"))?;
         if !stored.clock.is_open() {
@@ -78,7 +83,7 @@ impl Desk {
         }
         let now = self.clock.now();
         let events = stored.clock.take(event, now);
-        let change = Change { stored: stored.clone(), events, actor: actor.id };
+        let change = Change { stored: stored.clone(), events, actor: actor.id() };
         self.settle(tx, &[change], now).await?;
         Ok((ticket, stored))
     }
@@ -95,7 +100,7 @@ impl Desk {
         for mut stored in clocks::lock_of_ticket(tx, ticket.id).await? {
             let commands = commands_for(&stored);
             let events = commands.into_iter().flat_map(|command| stored.clock.take(command, now)).collect();
-            changes.push(Change { stored, events, actor: actor.id });
+            changes.push(Change { stored, events, actor: actor.id() });
         }
         self.settle(tx, &changes, now).await
     }
@@ -123,7 +128,7 @@ impl Desk {
             counted.insert(stored.metric);
             let commands = replan(policy, ticket, &stored, moved);
             let events = commands.into_iter().flat_map(|command| stored.clock.take(command, now)).collect();
-            changes.push(Change { stored, events, actor: actor.id });
+            changes.push(Change { stored, events, actor: actor.id() });
         }
         self.settle(tx, &changes, now).await?;
         let wanted = [
@@ -162,6 +167,7 @@ impl Desk {
                 }
             }
         }
+        events::publish(tx, changes.iter().flat_map(happened));
         self.open_escalations(tx, breached, &policies).await?;
         // In traces of their own, which the worker links to the ticket's: the sweep's means nothing to it.
         let announced = causes.into_iter().map(|cause| {
@@ -178,6 +184,32 @@ impl Desk {
         let overruns = |s: &&Stored| s.clock.breached_at.is_some() && s.clock.running_since.is_some();
         Ok(of_ticket.iter().find(overruns).map(|stored| stored.id))
     }
+}
+
+/// What others are told of a changed clock.
+fn happened(change: &Change) -> impl Iterator<Item = NewEvent> {
+    let Change { stored, events, actor } = change;
+    events.iter().filter_map(|recorded| {
+        let kind = match recorded.event {
+            Event::Warned { .. } => EventKind::SlaWarning,
+            Event::Breached { .. } => EventKind::SlaBreached,
+            Event::Paused { .. } => EventKind::SlaPaused,
+            Event::Resumed { .. } => EventKind::SlaResumed,
+            Event::Retargeted { .. } => EventKind::SlaRetargeted,
+            Event::Cancelled => EventKind::SlaCancelled,
+            Event::Stopped if stored.clock.breached_at.is_none() => EventKind::SlaMet,
+            _ => return None,
+        };
+        let data = json!({ "clock_id": stored.id, "metric": stored.metric });
+        Some(NewEvent {
+            kind,
+            ticket: stored.ticket_id,
+            internal: false,
+            actor: *actor,
+            data,
+            at: recorded.at,
+        })
+    })
 }
 
 /// What a share of the target means under a policy: a warning, a call before the breach, or both.
@@ -214,7 +246,7 @@ pub(super) fn start(
         events.extend(clock.take(Event::Paused { hold: Hold::Status, reason: None }, now));
     }
     let stored = Stored { id: ClockId::new(), ticket_id: ticket.id, metric, clock };
-    Some(Change { stored, events, actor: actor.id })
+    Some(Change { stored, events, actor: actor.id() })
 }
 
 /// What a clock is told when a policy applies at a priority: to count by the policy's calendar where `fresh`, else

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use serde_json::json;
 
 use super::{Desk, Result};
 use crate::domain::cause::Cause;
 use crate::domain::escalation::{Definition, Policy, StopReason};
+use crate::domain::event::EventKind;
 use crate::domain::job::Notify;
 use crate::domain::rulebook::InForce;
 use crate::domain::sla::{Event, Metric};
@@ -15,6 +17,7 @@ use crate::ids::{ClockId, TicketId};
 use crate::store::clocks::{self, Change};
 use crate::store::db::Tx;
 use crate::store::escalations::{self, Opening};
+use crate::store::events::{self, NewEvent};
 use crate::store::rulebook::Read;
 use crate::store::{jobs, tickets, versions};
 use crate::time::Timestamp;
@@ -114,7 +117,7 @@ impl Desk {
         let mut due = escalations::claim_due(tx, now, limit).await?;
         let pinned = due.iter().filter_map(|escalation| escalation.policy_version_id);
         let policies = versions::escalation_policies(&mut *tx, pinned).await?;
-        let mut announced = Vec::new();
+        let (mut announced, mut happened) = (Vec::new(), Vec::new());
         for escalation in &mut due {
             let policy = escalation.policy_version_id.map(|version| policies.get(version)).transpose()?;
             let steps = self.steps(policy.as_deref());
@@ -133,12 +136,16 @@ impl Desk {
             }
             for (_, step) in calls {
                 let (ticket, escalation) = (escalation.ticket_id, escalation.id);
+                let data = json!({ "escalation_id": escalation, "step": step });
+                let kind = EventKind::SlaEscalated;
+                happened.push(NewEvent { kind, ticket, internal: true, actor: None, data, at: now });
                 let cause = Cause::EscalationStep { ticket, escalation, step };
                 let priority = cause.priority();
                 announced.push(jobs::NewJob::of(&Notify { cause }).priority(priority).traced(None));
             }
         }
         escalations::advance(tx, &due).await?;
+        events::publish(tx, happened);
         jobs::enqueue(tx, announced, now).await?;
         Ok(due.len())
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::clocks::replan;
-use super::{Actor, Desk, Result};
+use super::{Actor, Desk, Result, Who};
 use crate::domain::rulebook::{InForce, Rulebook};
 use crate::domain::sla::{Command, Event, Metric, Mode};
 use crate::ids::{ClockId, DefinitionId, TicketId};
@@ -101,7 +101,7 @@ impl Desk {
             changes.push(Change { stored: planned.after, events: planned.events, actor: replan.actor_id });
         }
         self.settle(tx, &changes, now).await?;
-        let actor = Actor { id: replan.actor_id, ..Actor::default() };
+        let actor = Actor { who: replan.actor_id.map_or(Who::Rules, Who::OnBehalf), ip: None };
         for (before, version) in moved.into_values() {
             let ticket = Ticket { sla_policy_version_id: version, ..before.clone() };
             let now = now.max(before.updated_at);

@@ -1,0 +1,1 @@
+-- Collaboration: comments and attachments.

@@ -1,0 +1,1 @@
+-- Imports of tickets by the thousand.

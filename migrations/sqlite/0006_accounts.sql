@@ -1,0 +1,1 @@
+-- Accounts: refreshing sign-ins, keys, identities of other issuers.

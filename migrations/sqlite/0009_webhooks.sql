@@ -1,0 +1,1 @@
+-- Webhooks on events, and what became of each delivery.
