@@ -86,7 +86,10 @@ fn a_row_says_everything_a_ticket_may_have() {
     };
     assert_eq!(lines[0].row.as_ref().unwrap(), &full);
     let plain = lines[1].row.as_ref().unwrap();
-    assert_eq!((plain.priority, plain.category, &plain.environment), (Priority::Medium, Category::Incident, &None));
+    assert_eq!(
+        (plain.priority, plain.category, &plain.environment),
+        (Priority::Medium, Category::Incident, &None)
+    );
 }
 
 #[test]
@@ -151,8 +154,22 @@ fn a_row_without_end_costs_no_memory_and_hides_only_itself() {
 /// Cells of which all signs that matter are common.
 fn cell() -> impl Strategy<Value = String> {
     let signs = prop_oneof![
-        Just('\''), Just('='), Just('+'), Just('-'), Just('@'), Just('\t'), Just('\r'), Just('\n'), Just(','), Just(';'),
-        Just('"'), Just('|'), Just('\\'), Just('a'), Just('ü'), Just(' '),
+        Just('\''),
+        Just('='),
+        Just('+'),
+        Just('-'),
+        Just('@'),
+        Just('\t'),
+        Just('\r'),
+        Just('\n'),
+        Just(','),
+        Just(';'),
+        Just('"'),
+        Just('|'),
+        Just('\\'),
+        Just('a'),
+        Just('ü'),
+        Just(' '),
     ];
     vec(signs, 0..12).prop_map(|signs| signs.into_iter().collect())
 }

@@ -142,8 +142,7 @@ pub async fn errors(
     after: Option<&RowError>,
     limit: i64,
 ) -> Result<Vec<RowError>> {
-    let mut select =
-        query("SELECT line, field, reason FROM import_errors WHERE import_id = $1").bind(import);
+    let mut select = query("SELECT line, field, reason FROM import_errors WHERE import_id = $1").bind(import);
     if let Some(after) = after {
         select = select.push(" AND (line, field) > (").push_bind(after.line);
         select = select.push(", ").push_bind(&*after.field).push(")");

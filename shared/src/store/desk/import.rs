@@ -37,12 +37,7 @@ impl Desk {
     /// import ends where its user may not import any more, or too much is wrong.
     ///
     /// The user is locked, so that two imports of theirs agree on what was imported before.
-    pub async fn import(
-        &self,
-        tx: &mut Tx,
-        import: &mut Import,
-        lines: Vec<Line>,
-    ) -> Result<Vec<Ticket>> {
+    pub async fn import(&self, tx: &mut Tx, import: &mut Import, lines: Vec<Line>) -> Result<Vec<Ticket>> {
         let user = users::lock(tx, import.user_id).await?;
         let caller = match user.as_ref().map(refused) {
             Some(None) => users::caller(&mut *tx, &user.ok_or(Error::NotFound("user"))?).await?,
