@@ -58,6 +58,8 @@ pub struct Testbed {
     pub staff: User,
     /// Somebody who reports tickets.
     pub customer: User,
+    /// Somebody who makes the rules.
+    pub manager: User,
     _home: Home,
 }
 
@@ -161,10 +163,12 @@ impl Testbed {
         let desk = Desk::new(Clock::manual(start()), Rules::default());
         let (staff, customer) =
             (user("sam@example.org", Role::SeniorEngineer), user("cleo@example.org", Role::EndUser));
-        let testbed = Self { db, desk, staff, customer, _home: home };
+        let manager = user("mona@example.org", Role::Manager);
+        let testbed = Self { db, desk, staff, customer, manager, _home: home };
         let mut tx = testbed.db.begin().await.expect("a transaction");
         users::add(&mut tx, &testbed.staff).await.expect("a user");
         users::add(&mut tx, &testbed.customer).await.expect("a user");
+        users::add(&mut tx, &testbed.manager).await.expect("a user");
         let _ = tx.commit().await.expect("a commit");
         testbed
     }
