@@ -120,7 +120,9 @@ fn router(bed: &Testbed) -> Router {
     let lookup = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
     let config = Config::read(Kind::AllInOne("unused".into()), lookup).expect("settings");
     let (db, desk, queue) = (bed.db.clone(), bed.desk.clone(), Queue::in_process());
-    let process = Process { config, db, queue, desk, health: Health::default(), stop: Default::default() };
+    let blobs = bed.blobs();
+    let (health, stop) = (Health::default(), Default::default());
+    let process = Process { config, db, queue, blobs, desk, health, stop };
     dogwatch_api::router(process).expect("a router")
 }
 
