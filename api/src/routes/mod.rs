@@ -6,9 +6,12 @@ mod calendars;
 mod definition_list;
 mod definitions;
 mod escalation_policies;
+mod exports;
 mod health;
+mod imports;
 mod notifications;
 mod replans;
+mod reports;
 mod schedules;
 mod slas;
 mod ticket_form;
@@ -34,6 +37,9 @@ use crate::{idempotency, observe};
 
 /// How long any request may take; the claim on an idempotency key stands longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one that brings a file may take: 200 MiB over a slow line.
+const UPLOAD: Duration = Duration::from_secs(900);
 
 pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
@@ -61,6 +67,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/tickets/{id}/notifications", get(notifications::list_of_ticket))
         .route("/tickets/{id}/sla", get(slas::list_slas))
         .route("/slas/{id}/explain", get(slas::explain_sla))
+        .merge(bulk())
         .route("/replans/{id}", get(replans::show_replan))
         .route("/slas/{id}/pause", patch(slas::pause_sla))
         .route("/slas/{id}/resume", patch(slas::resume_sla))
@@ -93,6 +100,21 @@ pub(crate) fn router(app: App) -> Router {
     surround(routes, TIMEOUT).with_state(app)
 }
 
+/// The routes of what concerns many tickets at once.
+fn bulk() -> Router<App> {
+    Router::new()
+        // Files are streamed, and bounded where they are read.
+        .route("/tickets/import", post(imports::import_tickets).layer(DefaultBodyLimit::disable()))
+        .route("/tickets/export.csv", get(exports::export_tickets))
+        .route("/imports", get(imports::list_imports))
+        .route("/imports/{id}", get(imports::show_import))
+        .route("/imports/{id}/errors.csv", get(imports::export_errors))
+        .route("/reports/top-assignees", get(reports::top_assignees))
+        .route("/reports/latency", get(reports::latency))
+        .route("/reports/sla-compliance", get(reports::sla_compliance))
+        .route("/reports/breaches", get(reports::breaches))
+}
+
 /// Adds the routes of definitions that clocks run by.
 fn running<D: Defined>(routes: Router<App>, name: &str) -> Router<App> {
     routes
@@ -122,6 +144,7 @@ fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, limit: Duration
 }
 
 async fn answer_within(limit: Duration, request: Request, next: Next) -> Response {
+    let limit = if request.uri().path() == "/api/v1/tickets/import" { UPLOAD } else { limit };
     let answer = tokio::time::timeout(limit, next.run(request)).await;
     answer.unwrap_or_else(|_| ApiError::Unavailable(format!("no answer within {limit:?}")).into_response())
 }

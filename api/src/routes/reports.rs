@@ -1,5 +1,7 @@
 //! What the service desk has done within a window of time.
 
+use std::str::FromStr;
+
 use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -162,27 +164,37 @@ fn read_limit(query: &mut Form) -> i64 {
 /// Reads from when until when: the last 30 days unless told.
 fn read_window(call: &Call, query: &mut Form) -> Window {
     let (from, to) = (query.time("from"), query.time("to"));
-    let to = to.or_else(|| Some(from? + USUAL)).unwrap_or_else(|| call.by().now);
+    let to = to.unwrap_or_else(|| call.by().now);
     let from = from.unwrap_or(to - USUAL);
-    if from >= to {
-        query.complain("invalid", "to", "Must be after from.");
+    if from >= to || !is_common(from) {
+        query.complain("invalid", "to", "Must be after from; where it is not given, it is now.");
     } else if to - from > LONGEST {
         query.complain("invalid", "from", "Must be at most 366 days before to.");
     }
     Window { from, to }
 }
 
-fn read_grouping(query: &mut Form) -> Grouping {
-    let asked: Vec<String> = query.words("group_by");
-    let mut by = Grouping::default();
-    for word in &asked {
-        match word.as_str() {
-            "priority" => by.priority = true,
-            "team" => by.team = true,
-            "day" => by.day = true,
-            "metric" => by.metric = true,
-            _ => query.complain("unknown_value", "group_by", "Must be priority, team, day or metric."),
+/// Something that clocks are counted together by.
+struct Dimension(fn(&mut Grouping) -> &mut bool);
+
+impl FromStr for Dimension {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "priority" => Ok(Self(|by| &mut by.priority)),
+            "team" => Ok(Self(|by| &mut by.team)),
+            "day" => Ok(Self(|by| &mut by.day)),
+            "metric" => Ok(Self(|by| &mut by.metric)),
+            _ => Err("must be one of: priority, team, day, metric".into()),
         }
+    }
+}
+
+fn read_grouping(query: &mut Form) -> Grouping {
+    let mut by = Grouping::default();
+    for Dimension(dimension) in query.words("group_by") {
+        *dimension(&mut by) = true;
     }
     by
 }

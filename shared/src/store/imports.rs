@@ -8,7 +8,7 @@ use super::query::{Target, Value, query};
 use super::{Db, Result};
 use crate::domain::Problem;
 use crate::domain::definition::Kind;
-use crate::domain::import::Columns;
+use crate::domain::import::{Columns, Rows};
 use crate::ids::{DefinitionId, ImportId, TicketId, UserId};
 use crate::time::Timestamp;
 
@@ -49,6 +49,41 @@ pub struct Import {
     pub created_at: Timestamp,
     /// When nothing was left to do.
     pub finished_at: Option<Timestamp>,
+}
+
+impl Import {
+    /// An import by a user of a file whose first line was read. How large it is and where it lies is still to be said.
+    #[must_use]
+    pub fn new(user_id: UserId, ip: Option<String>, rows: &Rows, now: Timestamp) -> Self {
+        let (position, line) = rows.position();
+        Self {
+            id: ImportId::new(),
+            user_id,
+            ip,
+            file: None,
+            size: 0,
+            delimiter: char::from(rows.delimiter()).to_string(),
+            columns: Json(rows.columns().clone()),
+            position: i64::try_from(position).unwrap_or(i64::MAX),
+            line,
+            rows: 0,
+            imported: 0,
+            failed: 0,
+            skipped: 0,
+            errors: 0,
+            stopped: None,
+            created_at: now,
+            finished_at: None,
+        }
+    }
+
+    /// Goes on where it stands. The file is read from its position on.
+    #[must_use]
+    pub fn resume(&self) -> Rows {
+        let delimiter = self.delimiter.bytes().next().unwrap_or(b',');
+        let offset = u64::try_from(self.position).unwrap_or_default();
+        Rows::resume(self.columns.0.clone(), delimiter, offset, self.line)
+    }
 }
 
 const INSERT: &str = "

@@ -8,7 +8,7 @@ use shared::domain::job::Job;
 use shared::domain::job::Notify;
 use shared::domain::role::Role;
 use shared::domain::ticket::Priority;
-use shared::ids::{ImportId, UserId};
+use shared::ids::UserId;
 use shared::on_both;
 use shared::store::imports::{self, Import, RowError};
 use shared::store::tickets::{self, Ticket};
@@ -37,23 +37,9 @@ fn lines(file: &str) -> (Rows, Vec<Line>) {
 
 async fn begin(t: &Testbed, user_id: UserId, rows: &Rows) -> Import {
     let import = Import {
-        id: ImportId::new(),
-        user_id,
-        ip: Some("192.0.2.1".into()),
         file: Some("imports/1".into()),
         size: 100,
-        delimiter: ",".into(),
-        columns: sqlx::types::Json(rows.columns().clone()),
-        position: 10,
-        line: 2,
-        rows: 0,
-        imported: 0,
-        failed: 0,
-        skipped: 0,
-        errors: 0,
-        stopped: None,
-        created_at: t.now(),
-        finished_at: None,
+        ..Import::new(user_id, Some("192.0.2.1".into()), rows, t.now())
     };
     write(t, async |tx| imports::create(tx, &import).await).await;
     assert_eq!(imports::get(&t.db, import.id).await.unwrap().as_ref(), Some(&import));

@@ -32,7 +32,7 @@ const KNOWN: [&str; 12] = [
 ];
 
 /// The columns that only an export has; they are passed over, so that an export can be imported.
-const EXPORTED: [&str; 16] = [
+const EXPORTED: [&str; 17] = [
     "number",
     "id",
     "status",
@@ -49,6 +49,7 @@ const EXPORTED: [&str; 16] = [
     "next_response_breached_at",
     "resolution_due_at",
     "resolution_breached_at",
+    "version",
 ];
 
 /// What each cell of a row is, in order.
