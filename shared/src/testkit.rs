@@ -167,15 +167,8 @@ impl Testbed {
         let (staff, customer) =
             (user("sam@example.org", Role::SeniorEngineer), user("cleo@example.org", Role::EndUser));
         let manager = user("mona@example.org", Role::Manager);
-        let testbed = Self {
-            db,
-            desk,
-            staff,
-            customer,
-            manager,
-            files: tempfile::tempdir().expect("a temporary folder"),
-            _home: home,
-        };
+        let files = tempfile::tempdir().expect("a temporary folder");
+        let testbed = Self { db, desk, staff, customer, manager, files, _home: home };
         let mut tx = testbed.db.begin().await.expect("a transaction");
         users::add(&mut tx, &testbed.staff).await.expect("a user");
         users::add(&mut tx, &testbed.customer).await.expect("a user");

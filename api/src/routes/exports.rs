@@ -15,6 +15,7 @@ use shared::time::Timestamp;
 use super::ticket_list::read_filter;
 use crate::call::Listing;
 use crate::error::ApiError;
+use crate::openapi::queries;
 
 /// At most as many tickets are in memory at once: with the longest descriptions, some 50 MiB.
 const PAGE: i64 = 200;
@@ -52,6 +53,12 @@ const COLUMNS: [&str; 28] = [
 
 /// Writes the tickets that a filter lets through, page by page as the client reads them. Where something fails on the
 /// way the connection is cut, so that nobody takes a part for the whole.
+#[utoipa::path(
+    get, path = "/tickets/export.csv", tag = "tickets",
+    params(queries::Tickets),
+    responses((status = 200, description = "The tickets, a line each.", body = String, content_type = "text/csv",
+        example = "number,id,title")),
+)]
 pub(super) async fn export_tickets(Listing { call, mut query }: Listing) -> Result<Response, ApiError> {
     for field in ["limit", "cursor", "offset", "count"] {
         if query.has(field) {
@@ -67,7 +74,7 @@ pub(super) async fn export_tickets(Listing { call, mut query }: Listing) -> Resu
     let first = exports::page(&db, &filter).await?;
     let pages = stream::try_unfold(Some((filter, Some(first))), move |next| page(db.clone(), next));
     let rows = pages.map_ok(|tickets| stream::iter(tickets).map(Ok::<_, BoxError>)).try_flatten();
-    let rows = rows.and_then(async move |ticket: Exported| row(&cells(&ticket, staff)));
+    let rows = rows.map(move |ticket: Result<Exported, BoxError>| row(&cells(&ticket?, staff)));
     Ok(file(
         HeaderValue::from_static("attachment; filename=\"tickets.csv\""),
         &COLUMNS.map(String::from),

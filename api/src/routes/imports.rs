@@ -6,7 +6,6 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
-use serde_json::json;
 use shared::blobs::PutError;
 use shared::domain::Problem;
 use shared::domain::access::Area;
@@ -16,14 +15,17 @@ use shared::ids::{ImportId, UserId};
 use shared::store::Db;
 use shared::store::imports::{self, Import, RowError};
 use shared::store::jobs::{self, NewJob};
-use shared::time::Timestamp;
+use shared::store::tickets::Ticket;
+use shared::time::Timestamp as DateTime;
 use tokio_util::bytes::Bytes;
+use utoipa::ToSchema;
 
 use crate::call::{Call, Listing, Name, is_media_type};
 use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::{ApiError, FieldError};
 use crate::idempotency;
+use crate::openapi::queries;
 
 /// Files up to this size, with up to so many rows, are imported while the client waits.
 const AT_ONCE: (usize, usize) = (1024 * 1024, 1_000);
@@ -35,6 +37,17 @@ const LARGEST: u64 = 200 * 1024 * 1024;
 const PAGE: i64 = 1_000;
 
 /// Imports a file, which is the body or the field `file` of a form: a short one at once, a longer one by a job.
+#[utoipa::path(
+    post, path = "/tickets/import", tag = "imports",
+    request_body(content(
+        (String = "text/csv", example = "title,priority\nThe database is on fire,high\n"),
+        (ImportForm = "multipart/form-data"),
+    )),
+    responses(
+        (status = 200, description = "What became of each row.", body = ImportedView),
+        (status = 202, description = "A job imports the file.", body = ImportView),
+    ),
+)]
 pub(super) async fn import_tickets(call: Call, request: Request) -> Result<Response, ApiError> {
     call.changes(Area::Imports)?;
     let headers = request.headers().clone();
@@ -123,16 +136,16 @@ async fn import_now(
     (import.position, import.line, import.finished_at) = (import.size, end, Some(call.by().now));
     let opened = call.app.process.desk.import(&mut tx, &mut import, lines).await?;
     let errors = imports::errors(&mut tx, import.id, None, i64::MAX).await?;
-    let answer = json!({
-        "id": import.id,
-        "rows": import.rows,
-        "imported": import.imported,
-        "failed": import.failed,
-        "skipped": import.skipped,
-        "errors": errors.into_iter().map(RowErrorView::from).collect::<Vec<_>>(),
-        "tickets": opened.iter().map(shared::store::tickets::Ticket::key).collect::<Vec<_>>(),
-        "stopped": import.stopped,
-    });
+    let answer = ImportedView {
+        id: import.id,
+        rows: import.rows,
+        imported: import.imported,
+        failed: import.failed,
+        skipped: import.skipped,
+        errors: errors.into_iter().map(RowErrorView::from).collect(),
+        tickets: opened.iter().map(Ticket::key).collect(),
+        stopped: import.stopped,
+    };
     call.commit(tx, Envelope::ok(answer)).await
 }
 
@@ -174,7 +187,8 @@ fn refused(problems: Vec<Problem>) -> ApiError {
 }
 
 /// What is wrong with a row.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RowError)]
 pub(super) struct RowErrorView {
     line: i64,
     /// None where it is about the row as a whole.
@@ -188,25 +202,56 @@ impl From<RowError> for RowErrorView {
     }
 }
 
+/// A file in a form.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is described, never made")]
+struct ImportForm {
+    /// The CSV file.
+    #[schema(format = Binary)]
+    file: String,
+}
+
+/// What became of the rows of a file.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Imported)]
+struct ImportedView {
+    id: ImportId,
+    rows: i64,
+    imported: i64,
+    failed: i64,
+    skipped: i64,
+    errors: Vec<RowErrorView>,
+    /// The numbers of the tickets, in the order of the rows.
+    #[schema(example = json!(["INC-1042"]))]
+    tickets: Vec<String>,
+    /// Why the file was not read to its end.
+    stopped: Option<String>,
+}
+
 /// How far an import has come.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Import)]
 pub(super) struct ImportView {
     id: ImportId,
+    /// `waiting`, `running`, `done` or `stopped`.
     state: &'static str,
+    /// Bytes of the file.
     size: i64,
+    /// Bytes that were read.
     read: i64,
     rows: i64,
     imported: i64,
     failed: i64,
     skipped: i64,
+    /// At most 1,000; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Vec<RowErrorView>>,
     errors_truncated: bool,
     /// Why it ended before the file did.
     stopped: Option<String>,
     created_by: UserId,
-    created_at: Timestamp,
-    finished_at: Option<Timestamp>,
+    created_at: DateTime,
+    finished_at: Option<DateTime>,
 }
 
 impl ImportView {
@@ -238,6 +283,10 @@ impl ImportView {
 }
 
 /// Shows how far an import has come, and what was wrong with rows so far.
+#[utoipa::path(
+    get, path = "/imports/{id}", tag = "imports",
+    responses((status = 200, description = "How far it has come.", body = ImportView)),
+)]
 pub(super) async fn show_import(call: Call, Name(name): Name) -> Result<Envelope<ImportView>, ApiError> {
     let import = find(&call, &name).await?;
     let errors = imports::errors(&call.app.process.db, import.id, None, PAGE).await?;
@@ -251,6 +300,11 @@ async fn find(call: &Call, name: &str) -> Result<Import, ApiError> {
 }
 
 /// Lists imports, latest first.
+#[utoipa::path(
+    get, path = "/imports", tag = "imports",
+    params(queries::Page, queries::Count),
+    responses((status = 200, description = "A page of imports.", body = Vec<ImportView>)),
+)]
 pub(super) async fn list_imports(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<ImportView>>, ApiError> {
@@ -271,6 +325,11 @@ pub(super) async fn list_imports(
 }
 
 /// Writes everything that was wrong with the rows of an import as a file.
+#[utoipa::path(
+    get, path = "/imports/{id}/errors.csv", tag = "imports",
+    responses((status = 200, description = "Everything that was wrong, a line each.", body = String, content_type = "text/csv",
+        example = "line,field,reason")),
+)]
 pub(super) async fn export_errors(call: Call, Name(name): Name) -> Result<Response, ApiError> {
     let import = find(&call, &name).await?.id;
     let db = call.app.process.db.clone();
@@ -278,7 +337,8 @@ pub(super) async fn export_errors(call: Call, Name(name): Name) -> Result<Respon
     let first = imports::errors(&db, import, None, PAGE).await?;
     let pages = stream::try_unfold(Some((None, Some(first))), move |next| page(db.clone(), import, next));
     let rows = pages.map_ok(|errors| stream::iter(errors).map(Ok::<_, BoxError>)).try_flatten();
-    let rows = rows.and_then(async |RowError { line, field, reason }| {
+    let rows = rows.map(|error: Result<RowError, BoxError>| {
+        let RowError { line, field, reason } = error?;
         super::exports::row(&[line.to_string(), field, reason])
     });
     let head = ["line", "field", "reason"].map(String::from);

@@ -11,13 +11,15 @@ use shared::domain::ticket::Priority;
 use shared::ids::{ClockId, TicketId, UserId};
 use shared::store::clocks::{self, Stored};
 use shared::store::reports::{self, Breach, Compliance, Grouping, Latency, Window};
-use shared::time::Timestamp;
+use shared::time::Timestamp as DateTime;
+use utoipa::ToSchema;
 
 use crate::call::{Call, Listing};
 use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::{Form, is_common};
+use crate::openapi::queries;
 
 /// How far a report looks back unless told.
 const USUAL: TimeDelta = TimeDelta::days(30);
@@ -26,6 +28,11 @@ const USUAL: TimeDelta = TimeDelta::days(30);
 const LONGEST: TimeDelta = TimeDelta::days(366);
 
 /// Lists those with the most resolved tickets, with what they have open and what was breached.
+#[utoipa::path(
+    get, path = "/reports/top-assignees", tag = "reports",
+    params(queries::Window, queries::Limit),
+    responses((status = 200, description = "Who has resolved how much.", body = Vec<reports::Assignee>)),
+)]
 pub(super) async fn top_assignees(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<reports::Assignee>>, ApiError> {
@@ -38,6 +45,11 @@ pub(super) async fn top_assignees(
 }
 
 /// Tells how long resolving took, by assignee.
+#[utoipa::path(
+    get, path = "/reports/latency", tag = "reports",
+    params(queries::Window, queries::Limit),
+    responses((status = 200, description = "How long it took, in milliseconds.", body = Vec<Latency>)),
+)]
 pub(super) async fn latency(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<Latency>>, ApiError> {
@@ -50,10 +62,12 @@ pub(super) async fn latency(
 }
 
 /// How many promises were kept, and their share of those that are decided.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Compliance)]
 pub(super) struct ComplianceView {
     #[serde(flatten)]
     counts: Compliance,
+    /// The share of those decided that were met; none where none is.
     ratio: Option<f64>,
 }
 
@@ -67,6 +81,11 @@ impl From<Compliance> for ComplianceView {
 }
 
 /// Counts promises kept and broken, together or by what is asked for.
+#[utoipa::path(
+    get, path = "/reports/sla-compliance", tag = "reports",
+    params(queries::Window, queries::Breakdown),
+    responses((status = 200, description = "How many promises were kept.", body = Vec<ComplianceView>)),
+)]
 pub(super) async fn sla_compliance(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<ComplianceView>>, ApiError> {
@@ -81,7 +100,8 @@ pub(super) async fn sla_compliance(
 }
 
 /// A clock that was exceeded.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Breach)]
 pub(super) struct BreachView {
     clock_id: ClockId,
     ticket_id: TicketId,
@@ -90,17 +110,17 @@ pub(super) struct BreachView {
     priority: Priority,
     assignee_id: Option<UserId>,
     metric: Metric,
-    due_at: Option<Timestamp>,
-    breached_at: Timestamp,
+    due_at: Option<DateTime>,
+    breached_at: DateTime,
     /// Open time beyond the target, until the clock stopped or now.
     overrun_ms: i64,
-    acknowledged_at: Option<Timestamp>,
+    acknowledged_at: Option<DateTime>,
     /// From the breach by the wall clock; none where nobody has, or somebody had before.
     acknowledged_after_ms: Option<i64>,
 }
 
 impl BreachView {
-    fn new(breach: Breach, clocks: &[Stored], now: Timestamp) -> Self {
+    fn new(breach: Breach, clocks: &[Stored], now: DateTime) -> Self {
         let clock = clocks.iter().find(|stored| stored.id == breach.clock_id).map(|stored| &stored.clock);
         let overrun = clock.map(|clock| clock.elapsed(now) - clock.target).unwrap_or_default();
         let after = breach.acknowledged_at.map(|at| (at - breach.breached_at).num_milliseconds());
@@ -123,11 +143,16 @@ impl BreachView {
 
 #[derive(Debug, Serialize, serde::Deserialize)]
 struct Place {
-    at: Timestamp,
+    at: DateTime,
     id: ClockId,
 }
 
 /// Lists the clocks that were exceeded, latest first.
+#[utoipa::path(
+    get, path = "/reports/breaches", tag = "reports",
+    params(queries::Window, queries::Page),
+    responses((status = 200, description = "A page of breaches.", body = Vec<BreachView>)),
+)]
 pub(super) async fn breaches(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<BreachView>>, ApiError> {

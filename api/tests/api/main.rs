@@ -17,6 +17,7 @@ mod definitions_escalations;
 mod definitions_policies;
 mod definitions_schedules;
 mod deleting;
+mod describing;
 mod editing;
 mod failing;
 mod filtering;

@@ -178,6 +178,14 @@ impl Client {
         self.deliver(request.expect("a request")).await
     }
 
+    /// The paths of all routes. The router does not list them, but it shows them to people who debug it.
+    pub(crate) fn routes(&self) -> Vec<String> {
+        let shown = format!("{:?}", self.routes);
+        let quoted = shown.split('"').skip(1).step_by(2);
+        let is_path = |text: &&str| text.starts_with("/") && text.len() > 1 && !text.contains("__private");
+        quoted.filter(is_path).map(str::to_owned).collect()
+    }
+
     /// Asks for a page rather than for JSON.
     pub(crate) async fn page(&self, method: &str, uri: &str) -> (u16, HeaderMap, String) {
         let request = Request::builder().method(method).uri(uri).body(Body::empty()).expect("a request");

@@ -19,7 +19,7 @@ pub struct Window {
 }
 
 /// What became of the tickets that are assigned to somebody.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, serde::Serialize, utoipa::ToSchema)]
 pub struct Assignee {
     /// Who.
     pub user_id: UserId,
@@ -55,7 +55,7 @@ pub async fn top_assignees(db: &Db, window: Window, limit: i64) -> Result<Vec<As
 
 /// How long somebody's tickets took to be resolved, in milliseconds. `wall` is from opening to resolving; `clock` is
 /// the open time without pauses, of those tickets that a resolution was promised for. Percentiles are by nearest rank.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, serde::Serialize, utoipa::ToSchema)]
 pub struct Latency {
     /// Who.
     pub user_id: UserId,
@@ -128,7 +128,8 @@ pub struct Grouping {
 }
 
 /// How many promises were kept.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Counts)]
 pub struct Compliance {
     /// The priority, where asked for.
     pub priority: Option<Priority>,

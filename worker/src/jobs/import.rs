@@ -22,6 +22,13 @@ const BATCH: (usize, u64) = (500, 4 * 1024 * 1024);
 /// How long one attempt goes on: less than a worker that is told to stop waits for its jobs.
 const STRETCH: Duration = Duration::from_secs(15);
 
+/// How far a file was read.
+struct Reached {
+    offset: u64,
+    line: i64,
+    is_end: bool,
+}
+
 /// A file as it is read.
 struct File {
     rows: Rows,
@@ -45,6 +52,11 @@ impl File {
         let content = blobs.get(import.file.as_deref().unwrap_or_default(), Some(from..size)).await;
         let content = content.map_err(|error| JobError::Retry(error.to_string()))?;
         Ok(content.map(|content| Self { rows, content, piece, is_over: false }))
+    }
+
+    fn reached(&self) -> Reached {
+        let (offset, line) = self.rows.position();
+        Reached { offset, line, is_end: self.is_over }
     }
 
     /// Reads the next batch of rows.
@@ -83,7 +95,7 @@ impl Run for ImportTickets {
                     return Err(JobError::Snooze(TimeDelta::zero()));
                 }
                 let lines = file.batch().await.map_err(|error| JobError::Retry(error.to_string()))?;
-                import = carry_on(cx, &import, &file, lines).await?;
+                import = carry_on(cx, &import, file.reached(), lines).await?;
             }
             let Import { id, rows, imported, failed, skipped, .. } = &import;
             tracing::info!(import.id = %id, rows, imported, failed, skipped, "imported tickets");
@@ -111,7 +123,12 @@ async fn stop(cx: &Context, import: Import) -> Result<Outcome, JobError> {
 }
 
 /// Opens the tickets of one batch and says that it was read, both or neither.
-async fn carry_on(cx: &Context, before: &Import, file: &File, lines: Vec<Line>) -> Result<Import, JobError> {
+async fn carry_on(
+    cx: &Context,
+    before: &Import,
+    reached: Reached,
+    lines: Vec<Line>,
+) -> Result<Import, JobError> {
     let mut tx = cx.db().begin().await?;
     let found = imports::lock(&mut tx, before.id).await?;
     let Some(mut import) = found.filter(|found| found == before) else {
@@ -119,9 +136,8 @@ async fn carry_on(cx: &Context, before: &Import, file: &File, lines: Vec<Line>) 
         tx.rollback().await?;
         return Err(JobError::Snooze(TimeDelta::seconds(1)));
     };
-    let (offset, line) = file.rows.position();
-    (import.position, import.line) = (i64::try_from(offset).unwrap_or(i64::MAX), line);
-    if file.is_over {
+    (import.position, import.line) = (i64::try_from(reached.offset).unwrap_or(i64::MAX), reached.line);
+    if reached.is_end {
         (import.position, import.finished_at) = (import.size, Some(cx.now()));
     }
     let imported = cx.worker.process.desk.import(&mut tx, &mut import, lines).await;
