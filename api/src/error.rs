@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::store::{self, definitions, desk};
+use shared::store::{self, definitions, desk, edit};
 
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +42,8 @@ pub(crate) enum ApiError {
     NotCalendar,
     /// 422: fields that cannot be used, all of them.
     Invalid(Vec<FieldError>),
+    /// 429: worth another try after so many seconds.
+    TooMany(i64, &'static str),
     /// 503: the database is away.
     Unavailable(String),
     /// 500: a defect. The text is logged, never shown.
@@ -72,6 +74,9 @@ impl IntoResponse for ApiError {
         match self {
             Self::Unauthorized(_) => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::TooMany(seconds, _) => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             Self::Unavailable(fault) => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -148,6 +153,7 @@ impl ApiError {
                 };
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", message.into())
             }
+            Self::TooMany(_, why) => (StatusCode::TOO_MANY_REQUESTS, "too_many", (*why).into()),
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -205,6 +211,19 @@ impl From<definitions::Error> for ApiError {
             definitions::Error::NameTaken { .. } => Self::Conflict("name_taken", why),
             definitions::Error::InUse { .. } => Self::Conflict("in_use", why),
             definitions::Error::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<edit::Error> for ApiError {
+    fn from(error: edit::Error) -> Self {
+        let why = sentence(&error.to_string());
+        match error {
+            edit::Error::NotFound(what) => Self::NotFound(what),
+            edit::Error::Stale { .. } => Self::Conflict("version_conflict", why),
+            edit::Error::Taken(_) => Self::Conflict("address_taken", why),
+            edit::Error::LastAdmin => Self::Conflict("last_admin", why),
+            edit::Error::Store(error) => error.into(),
         }
     }
 }

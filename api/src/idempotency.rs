@@ -48,8 +48,8 @@ async fn claim_and_run(
     let key = usable.ok_or_else(|| {
         ApiError::field("invalid", "Idempotency-Key", "Must be 1 to 255 visible ASCII characters.")
     })?;
-    let account = authenticate(app, request.headers()).await?;
     let (mut parts, body) = request.into_parts();
+    let account = authenticate(app, &parts).await?;
     let bytes =
         axum::body::to_bytes(body, MAX_CALENDAR).await.map_err(|_| ApiError::TooLarge(MAX_CALENDAR))?;
     let mut hash = Sha256::new();

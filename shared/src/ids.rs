@@ -68,6 +68,16 @@ ids! {
     OverrideId
     /// A change of a definition on its way to the clocks that run.
     ReplanId
+    /// One change of one field of an account.
+    AccountEventId
+    /// A refresh token.
+    RefreshTokenId
+    /// A sign-in, through all the refresh tokens that follow one another.
+    FamilyId
+    /// An API key.
+    ApiKeyId
+    /// Somebody in the book of contacts.
+    ContactId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

@@ -2,11 +2,14 @@
 
 mod account;
 mod acknowledge;
+mod api_keys;
 mod calendars;
+mod contacts;
 mod definition_list;
 mod definitions;
 mod escalation_policies;
 mod health;
+mod labels;
 mod notifications;
 mod replans;
 mod schedules;
@@ -15,6 +18,7 @@ mod ticket_form;
 mod ticket_list;
 mod ticket_moves;
 mod tickets;
+mod users;
 
 use std::time::Duration;
 
@@ -38,6 +42,21 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
         .route("/me", get(account::show_me).patch(account::change_me))
+        .route("/me/password", put(account::change_password))
+        .route("/users", get(users::list_users).post(users::create_user))
+        .route("/users/{id}", get(users::show_user).patch(users::edit_user).delete(users::disable_user))
+        .route("/users/{id}/history", get(users::show_history))
+        .route("/api-keys", get(api_keys::list_keys).post(api_keys::create_key))
+        .route(
+            "/api-keys/{id}",
+            get(api_keys::show_key).patch(api_keys::edit_key).delete(api_keys::revoke_key),
+        )
+        .route("/contacts", get(contacts::list_contacts).post(contacts::create_contact))
+        .route(
+            "/contacts/{id}",
+            get(contacts::show_contact).patch(contacts::edit_contact).delete(contacts::delete_contact),
+        )
+        .route("/labels", get(labels::list_labels))
         .route("/tickets", get(ticket_list::list_tickets).post(tickets::open_ticket))
         .route(
             "/tickets/{id}",
@@ -84,6 +103,8 @@ pub(crate) fn router(app: App) -> Router {
         .route_layer(keyed)
         // Without a key: there is no caller yet to scope it to, and no token is ever stored.
         .route("/api/v1/auth/login", post(account::log_in))
+        .route("/api/v1/auth/refresh", post(account::refresh))
+        .route("/api/v1/auth/logout", post(account::log_out))
         // The link is the credential.
         .route("/acknowledge/{token}", get(acknowledge::show_link).post(acknowledge::use_link))
         .route("/health", get(health::show_health))

@@ -8,13 +8,14 @@ use dogwatch_api::auth::Tokens;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use shared::config::{Config, Process as Kind, Secret};
+use shared::domain::role::Role;
 use shared::ids::UserId;
 use shared::ops::Health;
 use shared::process::Process;
 use shared::queue::Queue;
 use shared::store::query::Query;
 use shared::store::users::{self, User};
-use shared::testkit::Testbed;
+use shared::testkit::{Testbed, user};
 use tower::ServiceExt;
 
 use crate::answer::{Answer, text};
@@ -37,7 +38,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn over(bed: Testbed) -> Self {
-        let anybody = Client { routes: router(&bed), headers: HeaderMap::new() };
+        Self::with_settings(bed, &[])
+    }
+
+    /// The API with further environment variables.
+    pub(crate) fn with_settings(bed: Testbed, settings: &[(&str, &str)]) -> Self {
+        let anybody = Client { routes: router(&bed, settings), headers: HeaderMap::new() };
         let tokens = Tokens::new(&Secret::new(SECRET.into()));
         let (staff, customer) = (anybody.clone(), anybody.clone());
         let mut server = Self { bed, tokens, staff, customer, anybody };
@@ -62,6 +68,14 @@ impl Server {
         let mut tx = self.bed.db.begin().await.expect("a transaction");
         users::add(&mut tx, user).await.expect("a user");
         let _ = tx.commit().await.expect("a commit");
+    }
+
+    /// Hires somebody, who then sends requests.
+    pub(crate) async fn hire(&self, email: &str, role: Role) -> (User, Client) {
+        let user = user(email, role);
+        self.add_user(&user).await;
+        let client = self.client(user.id);
+        (user, client)
     }
 
     /// Changes the database behind the API's back.
@@ -95,8 +109,9 @@ impl Server {
     }
 }
 
-fn router(bed: &Testbed) -> Router {
-    let lookup = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
+fn router(bed: &Testbed, settings: &[(&str, &str)]) -> Router {
+    let set = |name: &str| settings.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
+    let lookup = |name: &str| set(name).or((name == "JWT_SECRET").then_some(SECRET)).map(str::to_owned);
     let config = Config::read(Kind::AllInOne("unused".into()), lookup).expect("settings");
     let (db, desk, queue) = (bed.db.clone(), bed.desk.clone(), Queue::in_process());
     let process = Process { config, db, queue, desk, health: Health::default(), stop: Default::default() };
@@ -139,6 +154,10 @@ impl Client {
 
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send("PATCH", &format!("/api/v1{path}"), body.to_string()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", &format!("/api/v1{path}"), body.to_string()).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {

@@ -10,6 +10,7 @@ pub mod oncall;
 pub mod quiet;
 pub mod role;
 pub mod rulebook;
+pub mod scope;
 pub mod search;
 pub mod sla;
 pub mod span;
