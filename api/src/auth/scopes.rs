@@ -93,20 +93,4 @@ mod tests {
             assert_eq!(needed(&method, route), need, "{method} {route}");
         }
     }
-
-    /// Whoever adds a family of routes says here what it needs, or that keys may not use it.
-    #[test]
-    fn every_route_of_the_router_is_decided_upon() {
-        let source = include_str!("../routes/mod.rs");
-        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
-        let quoted = source.split('"').skip(1).step_by(2);
-        let routes: Vec<&str> = quoted.filter(|text| text.starts_with('/') && !text.contains("{name}")).collect();
-        let outside = ["/api/v1", "/health", "/db-health", "/acknowledge", "/docs", "/openapi.json"];
-        let inside = routes.iter().filter(|route| !outside.iter().any(|start| route.starts_with(start)));
-        let inside: Vec<_> = inside.collect();
-        assert!(inside.len() > 20, "{inside:?}");
-        for route in inside.into_iter().filter(|route| **route != "/me/password") {
-            assert_ne!(needed(&Method::GET, route), Need::Person, "{route}");
-        }
-    }
 }

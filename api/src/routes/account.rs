@@ -15,12 +15,16 @@ use crate::auth::{TOKEN_LIFETIME, digest, make_secret, passwords};
 use crate::call::{Body, Call};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
+use crate::openapi::accounts::{NewPassword, Refreshing};
+use crate::openapi::bodies::{AccountEdit, Credentials};
 use crate::views::UserView;
 
 /// How long a refresh token can be used.
 const REFRESH_LIFETIME: TimeDelta = TimeDelta::days(30);
 
-#[derive(Debug, Serialize)]
+/// A token.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Token)]
 pub(super) struct TokenView {
     access_token: String,
     token_type: &'static str,
@@ -33,6 +37,12 @@ pub(super) struct TokenView {
 }
 
 /// Exchanges an address and a password for a token.
+#[utoipa::path(
+    post, path = "/api/v1/auth/login", tag = "accounts",
+    security(()),
+    request_body = Credentials,
+    responses((status = 200, description = "A token.", body = TokenView)),
+)]
 pub(super) async fn log_in(
     State(app): State<App>,
     Body(mut form): Body,
@@ -67,6 +77,12 @@ async fn issue(app: &App, tx: &mut Tx, user: UserId, family: FamilyId) -> Result
 
 /// Exchanges a refresh token for new tokens. It is good for one use; a second use ends the sign-in, since one of the two
 /// who used it has stolen it.
+#[utoipa::path(
+    post, path = "/api/v1/auth/refresh", tag = "accounts",
+    security(()),
+    request_body = Refreshing,
+    responses((status = 200, description = "The next tokens.", body = TokenView)),
+)]
 pub(super) async fn refresh(
     State(app): State<App>,
     Body(mut form): Body,
@@ -95,6 +111,12 @@ pub(super) async fn refresh(
 }
 
 /// Ends the sign-in that a refresh token belongs to. Its access token works until it expires.
+#[utoipa::path(
+    post, path = "/api/v1/auth/logout", tag = "accounts",
+    security(()),
+    request_body = Refreshing,
+    responses((status = 204, description = "It is ended.")),
+)]
 pub(super) async fn log_out(State(app): State<App>, Body(mut form): Body) -> Result<StatusCode, ApiError> {
     let token = form.required("refresh_token", |f, name| f.line(name, 500));
     form.finish()?;
@@ -105,6 +127,11 @@ pub(super) async fn log_out(State(app): State<App>, Body(mut form): Body) -> Res
 }
 
 /// Changes the caller's password, which ends all their sign-ins, also this one.
+#[utoipa::path(
+    put, path = "/me/password", tag = "accounts",
+    request_body = NewPassword,
+    responses((status = 204, description = "It is changed.")),
+)]
 pub(super) async fn change_password(call: Call, Body(mut form): Body) -> Result<StatusCode, ApiError> {
     let old = form.required("old_password", |f, name| f.lines(name, passwords::LONGEST));
     let new = form.required("new_password", |f, name| f.lines(name, passwords::LONGEST)).unwrap_or_default();
@@ -129,6 +156,10 @@ pub(super) async fn change_password(call: Call, Body(mut form): Body) -> Result<
 }
 
 /// Shows the caller's own account.
+#[utoipa::path(
+    get, path = "/me", tag = "accounts",
+    responses((status = 200, description = "The account.", body = UserView)),
+)]
 pub(super) async fn show_me(call: Call) -> Result<Envelope<UserView>, ApiError> {
     let preferences = preferences::get(&call.app.process.db, call.user.id).await?;
     let preferences = preferences.ok_or(ApiError::NotFound("account"))?;
@@ -136,6 +167,11 @@ pub(super) async fn show_me(call: Call) -> Result<Envelope<UserView>, ApiError> 
 }
 
 /// Changes how the caller wants to be told; null clears.
+#[utoipa::path(
+    patch, path = "/me", tag = "accounts",
+    request_body = AccountEdit,
+    responses((status = 200, description = "The account.", body = UserView)),
+)]
 pub(super) async fn change_me(call: Call, Body(mut form): Body) -> Result<Response, ApiError> {
     let zone = form.line("tz", 64);
     if let Some(Some(name)) = &zone

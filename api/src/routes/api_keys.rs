@@ -7,7 +7,8 @@ use shared::domain::access::Area;
 use shared::domain::scope::{self, Scope};
 use shared::ids::{ApiKeyId, UserId};
 use shared::store::api_keys::{self, ApiKey, Filter};
-use shared::time::Timestamp;
+use shared::time::Timestamp as DateTime;
+use utoipa::ToSchema;
 
 use crate::auth::keys::{Made, prefix};
 use crate::call::{Body, Call, Listing, Name};
@@ -15,9 +16,12 @@ use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
+use crate::openapi::accounts::{KeyEdit, Keys, NewKey};
+use crate::openapi::queries;
 
 /// An API key, without its secret.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 pub(super) struct KeyView {
     id: ApiKeyId,
     user_id: UserId,
@@ -26,9 +30,9 @@ pub(super) struct KeyView {
     prefix: String,
     scopes: Vec<Scope>,
     version: i64,
-    created_at: Timestamp,
-    expires_at: Option<Timestamp>,
-    last_used_at: Option<Timestamp>,
+    created_at: DateTime,
+    expires_at: Option<DateTime>,
+    last_used_at: Option<DateTime>,
 }
 
 impl From<ApiKey> for KeyView {
@@ -40,8 +44,9 @@ impl From<ApiKey> for KeyView {
 }
 
 /// A key that was just made.
-#[derive(Debug, Serialize)]
-struct MadeView {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MadeApiKey)]
+pub(super) struct MadeKeyView {
     #[serde(flatten)]
     view: KeyView,
     /// The key, shown once.
@@ -49,6 +54,11 @@ struct MadeView {
 }
 
 /// Lists the caller's keys, the newest first; admins see everybody's, or those of one `user`.
+#[utoipa::path(
+    get, path = "/api-keys", tag = "api-keys",
+    params(Keys, queries::Page, queries::Offset, queries::Count),
+    responses((status = 200, description = "A page of keys.", body = Vec<KeyView>)),
+)]
 pub(super) async fn list_keys(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<KeyView>>, ApiError> {
@@ -76,6 +86,11 @@ pub(super) async fn list_keys(
 }
 
 /// Makes a key for the caller. The key is shown in this answer only.
+#[utoipa::path(
+    post, path = "/api-keys", tag = "api-keys",
+    request_body = NewKey,
+    responses((status = 201, description = "The key.", body = MadeKeyView)),
+)]
 pub(super) async fn create_key(call: Call, Body(mut form): Body) -> Result<Response, ApiError> {
     let name = form.required("name", |f, at| f.line(at, 100)).unwrap_or_default();
     let scopes = form.required("scopes", read_scopes).unwrap_or_default();
@@ -107,11 +122,15 @@ pub(super) async fn create_key(call: Call, Body(mut form): Body) -> Result<Respo
     let mut tx = call.begin().await?;
     api_keys::add(&mut tx, &key, &by).await?;
     let view = KeyView::from(key);
-    let shown = |key| Envelope::created(MadeView { view: view.clone(), key }).etag(1);
+    let shown = |key| Envelope::created(MadeKeyView { view: view.clone(), key }).etag(1);
     call.commit_secret(tx, shown(None), shown(Some(made.text))).await
 }
 
 /// Shows a key, without its secret.
+#[utoipa::path(
+    get, path = "/api-keys/{id}", tag = "api-keys",
+    responses((status = 200, description = "The key, without its secret.", body = KeyView)),
+)]
 pub(super) async fn show_key(call: Call, Name(name): Name) -> Result<Envelope<KeyView>, ApiError> {
     let key = find(&call, &name).await?;
     let version = key.version;
@@ -119,6 +138,11 @@ pub(super) async fn show_key(call: Call, Name(name): Name) -> Result<Envelope<Ke
 }
 
 /// Changes a key's name and scopes.
+#[utoipa::path(
+    patch, path = "/api-keys/{id}", tag = "api-keys",
+    request_body = KeyEdit,
+    responses((status = 200, description = "The key as it is now.", body = KeyView)),
+)]
 pub(super) async fn edit_key(
     call: Call,
     Name(path): Name,
@@ -139,6 +163,10 @@ pub(super) async fn edit_key(
 }
 
 /// Revokes a key: it no longer works.
+#[utoipa::path(
+    delete, path = "/api-keys/{id}", tag = "api-keys",
+    responses((status = 204, description = "It no longer works."), (status = 412)),
+)]
 pub(super) async fn revoke_key(call: Call, Name(name): Name) -> Result<Response, ApiError> {
     let id = find(&call, &name).await?.id;
     let (expected, by) = (call.expects(None)?, call.on_record());

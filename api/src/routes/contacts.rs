@@ -6,16 +6,20 @@ use serde::Serialize;
 use shared::domain::access::Area;
 use shared::ids::ContactId;
 use shared::store::contacts::{self, Contact, Filter};
-use shared::time::Timestamp;
+use shared::time::Timestamp as DateTime;
+use utoipa::ToSchema;
 
 use crate::call::{Body, Call, Listing, Name};
 use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
+use crate::openapi::accounts::{BookEdit, Contacts, NewBookEntry};
+use crate::openapi::queries;
 
 /// Somebody in the book of contacts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BookEntry)]
 pub(super) struct BookView {
     id: ContactId,
     name: String,
@@ -24,8 +28,8 @@ pub(super) struct BookView {
     organization: Option<String>,
     notes: Option<String>,
     version: i64,
-    created_at: Timestamp,
-    updated_at: Timestamp,
+    created_at: DateTime,
+    updated_at: DateTime,
 }
 
 impl From<Contact> for BookView {
@@ -36,6 +40,11 @@ impl From<Contact> for BookView {
 }
 
 /// Lists contacts, the newest first.
+#[utoipa::path(
+    get, path = "/contacts", tag = "contacts",
+    params(Contacts, queries::Page, queries::Offset, queries::Count),
+    responses((status = 200, description = "A page of contacts.", body = Vec<BookView>)),
+)]
 pub(super) async fn list_contacts(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<BookView>>, ApiError> {
@@ -60,6 +69,11 @@ pub(super) async fn list_contacts(
 }
 
 /// Adds a contact.
+#[utoipa::path(
+    post, path = "/contacts", tag = "contacts",
+    request_body = NewBookEntry,
+    responses((status = 201, description = "The contact.", body = BookView)),
+)]
 pub(super) async fn create_contact(call: Call, Body(mut form): Body) -> Result<Response, ApiError> {
     call.changes(Area::Contacts)?;
     let name = form.required("name", |f, at| f.line(at, 100)).unwrap_or_default();
@@ -85,6 +99,10 @@ pub(super) async fn create_contact(call: Call, Body(mut form): Body) -> Result<R
 }
 
 /// Shows a contact.
+#[utoipa::path(
+    get, path = "/contacts/{id}", tag = "contacts",
+    responses((status = 200, description = "The contact.", body = BookView)),
+)]
 pub(super) async fn show_contact(call: Call, Name(name): Name) -> Result<Envelope<BookView>, ApiError> {
     call.sees(Area::Contacts)?;
     let contact = contacts::get(&call.app.process.db, contact_id(&name)?).await?;
@@ -94,6 +112,11 @@ pub(super) async fn show_contact(call: Call, Name(name): Name) -> Result<Envelop
 }
 
 /// Changes the fields that are given; null clears those that may be empty.
+#[utoipa::path(
+    patch, path = "/contacts/{id}", tag = "contacts",
+    request_body = BookEdit,
+    responses((status = 200, description = "The contact as it is now.", body = BookView)),
+)]
 pub(super) async fn edit_contact(
     call: Call,
     Name(path): Name,
@@ -119,6 +142,10 @@ pub(super) async fn edit_contact(
 }
 
 /// Deletes a contact; tickets that name it stay as they are.
+#[utoipa::path(
+    delete, path = "/contacts/{id}", tag = "contacts",
+    responses((status = 204, description = "It is gone."), (status = 412)),
+)]
 pub(super) async fn delete_contact(call: Call, Name(name): Name) -> Result<Response, ApiError> {
     call.changes(Area::Contacts)?;
     let (id, expected) = (contact_id(&name)?, call.expects(None)?);

@@ -2,14 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 use shared::store::labels::{self, Filter, Used};
+use utoipa::ToSchema;
 
 use crate::call::Listing;
 use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
+use crate::openapi::accounts::Labels;
+use crate::openapi::queries;
 
 /// A label, and on how many tickets that the caller may see it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LabelInUse)]
 pub(super) struct LabelView {
     label: String,
     tickets: i64,
@@ -22,6 +26,11 @@ struct Behind {
 }
 
 /// Lists the labels of tickets that the caller may see, in alphabetical order.
+#[utoipa::path(
+    get, path = "/labels", tag = "tickets",
+    params(Labels, queries::Page, queries::Offset, queries::Count),
+    responses((status = 200, description = "A page of labels.", body = Vec<LabelView>)),
+)]
 pub(super) async fn list_labels(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<LabelView>>, ApiError> {

@@ -8,7 +8,8 @@ use shared::domain::role::Role;
 use shared::ids::UserId;
 use shared::store::accounts::{self, AccountEvent, Filter};
 use shared::store::users::{self, User};
-use shared::time::Timestamp;
+use shared::time::Timestamp as DateTime;
+use utoipa::ToSchema;
 
 use crate::auth::passwords;
 use crate::call::{Body, Call, Listing, Name};
@@ -16,17 +17,20 @@ use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
+use crate::openapi::accounts::{NewUser, UserEdit, Users};
+use crate::openapi::queries;
 
 /// An account as staff see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(super) struct AccountView {
     id: UserId,
     name: String,
     email: String,
     role: Role,
-    disabled_at: Option<Timestamp>,
+    disabled_at: Option<DateTime>,
     version: i64,
-    created_at: Timestamp,
+    created_at: DateTime,
 }
 
 impl From<User> for AccountView {
@@ -37,8 +41,9 @@ impl From<User> for AccountView {
 }
 
 /// An account that was just made.
-#[derive(Debug, Serialize)]
-struct MadeView {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MadeAccount)]
+pub(super) struct MadeUserView {
     #[serde(flatten)]
     account: AccountView,
     /// The password that was made for it, shown once; null where one was given.
@@ -46,14 +51,15 @@ struct MadeView {
 }
 
 /// One change of one field of an account.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccountEvent)]
 pub(super) struct AccountEventView {
     field: String,
     old_value: Option<String>,
     new_value: Option<String>,
     actor_id: Option<UserId>,
     ip: Option<String>,
-    at: Timestamp,
+    at: DateTime,
 }
 
 impl From<AccountEvent> for AccountEventView {
@@ -64,6 +70,11 @@ impl From<AccountEvent> for AccountEventView {
 }
 
 /// Lists accounts, the newest first.
+#[utoipa::path(
+    get, path = "/users", tag = "accounts",
+    params(Users, queries::Page, queries::Offset, queries::Count),
+    responses((status = 200, description = "A page of accounts.", body = Vec<AccountView>)),
+)]
 pub(super) async fn list_users(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<AccountView>>, ApiError> {
@@ -90,6 +101,11 @@ pub(super) async fn list_users(
 }
 
 /// Adds an account. Without a password one is made, and shown in this answer only.
+#[utoipa::path(
+    post, path = "/users", tag = "accounts",
+    request_body = NewUser,
+    responses((status = 201, description = "The account.", body = MadeUserView)),
+)]
 pub(super) async fn create_user(call: Call, Body(mut form): Body) -> Result<Response, ApiError> {
     call.changes(Area::Accounts)?;
     let email = form.required("email", Form::address).unwrap_or_default().to_lowercase();
@@ -113,11 +129,15 @@ pub(super) async fn create_user(call: Call, Body(mut form): Body) -> Result<Resp
     };
     let mut tx = call.begin().await?;
     accounts::create(&mut tx, &user, &by).await?;
-    let view = |password| Envelope::created(MadeView { account: user.clone().into(), password }).etag(1);
+    let view = |password| Envelope::created(MadeUserView { account: user.clone().into(), password }).etag(1);
     call.commit_secret(tx, view(None), view(made)).await
 }
 
 /// Shows an account.
+#[utoipa::path(
+    get, path = "/users/{id}", tag = "accounts",
+    responses((status = 200, description = "The account.", body = AccountView)),
+)]
 pub(super) async fn show_user(call: Call, Name(name): Name) -> Result<Envelope<AccountView>, ApiError> {
     call.sees(Area::Accounts)?;
     let user = users::get(&call.app.process.db, user_id(&name)?).await?.ok_or(ApiError::NotFound("user"))?;
@@ -126,6 +146,11 @@ pub(super) async fn show_user(call: Call, Name(name): Name) -> Result<Envelope<A
 }
 
 /// Changes the fields that are given. Another password, or being disabled, ends all sign-ins of the user.
+#[utoipa::path(
+    patch, path = "/users/{id}", tag = "accounts",
+    request_body = UserEdit,
+    responses((status = 200, description = "The account as it is now.", body = AccountView)),
+)]
 pub(super) async fn edit_user(
     call: Call,
     Name(name): Name,
@@ -163,6 +188,10 @@ pub(super) async fn edit_user(
 }
 
 /// Disables an account, which ends all sign-ins and keys of the user.
+#[utoipa::path(
+    delete, path = "/users/{id}", tag = "accounts",
+    responses((status = 204, description = "It is disabled."), (status = 412)),
+)]
 pub(super) async fn disable_user(call: Call, Name(name): Name) -> Result<Response, ApiError> {
     call.changes(Area::Accounts)?;
     let disable = |user: &mut User, now| user.disabled_at = Some(user.disabled_at.unwrap_or(now));
@@ -174,7 +203,7 @@ async fn change(
     call: &Call,
     id: UserId,
     version: Option<i64>,
-    change: impl FnOnce(&mut User, Timestamp),
+    change: impl FnOnce(&mut User, DateTime),
 ) -> Result<Response, ApiError> {
     let (expected, by) = (call.expects(version)?, call.on_record());
     let mut tx = call.begin().await?;
@@ -187,7 +216,11 @@ async fn change(
 }
 
 /// Shows every change of an account, oldest first.
-pub(super) async fn show_history(
+#[utoipa::path(
+    get, path = "/users/{id}/history", tag = "accounts",
+    responses((status = 200, description = "The changes.", body = Vec<AccountEventView>)),
+)]
+pub(super) async fn show_user_history(
     call: Call,
     Name(name): Name,
 ) -> Result<Envelope<Vec<AccountEventView>>, ApiError> {

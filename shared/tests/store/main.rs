@@ -13,6 +13,7 @@ mod concurrency;
 mod contacts;
 mod definitions;
 mod desk;
+mod desk_access;
 mod desk_clocks;
 mod desk_escalation;
 mod escalations;
