@@ -68,6 +68,10 @@ ids! {
     OverrideId
     /// A change of a definition on its way to the clocks that run.
     ReplanId
+    /// Somebody who is told of events over HTTP.
+    WebhookId
+    /// One event on its way to one webhook.
+    DeliveryId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

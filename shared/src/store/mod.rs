@@ -4,6 +4,7 @@ pub mod acknowledgements;
 pub mod clocks;
 pub mod db;
 pub mod definitions;
+pub mod deliveries;
 pub mod desk;
 pub mod escalations;
 pub mod events;
@@ -22,6 +23,7 @@ pub mod signing_keys;
 pub mod tickets;
 pub mod users;
 pub mod versions;
+pub mod webhooks;
 pub mod workers;
 
 pub use db::{Committed, Db, Tx};

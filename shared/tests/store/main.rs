@@ -13,6 +13,7 @@ mod desk;
 mod desk_clocks;
 mod desk_escalation;
 mod escalations;
+mod events;
 mod held;
 mod idempotency;
 mod job_leases;
@@ -28,6 +29,7 @@ mod signing_keys;
 mod tickets;
 mod upgrade;
 mod users;
+mod webhooks;
 mod workers;
 
 use chrono::TimeDelta;

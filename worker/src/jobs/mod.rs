@@ -2,6 +2,7 @@
 
 mod applies;
 mod audit;
+mod deliver_webhook;
 mod digest;
 mod hold;
 mod housekeeping;
@@ -17,7 +18,9 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use shared::domain::job::{Audit, Digest, Noop, Notify, Prune, Replan, SendMail, SendWebhook, TidyRedis};
+use shared::domain::job::{
+    Audit, DeliverWebhook, Digest, Noop, Notify, Prune, Replan, SendMail, SendWebhook, TidyRedis,
+};
 
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::{Registry, Run};
@@ -27,6 +30,7 @@ pub(crate) use send_webhook::tell;
 pub(crate) fn registry() -> Registry {
     let telling =
         Registry::default().with::<Notify>().with::<SendMail>().with::<Digest>().with::<SendWebhook>();
+    let telling = telling.with::<DeliverWebhook>();
     telling.with::<Audit>().with::<Replan>().with::<Prune>().with::<TidyRedis>().with::<Noop>()
 }
 
