@@ -12,6 +12,7 @@ mod form;
 mod holidays;
 mod idempotency;
 mod observe;
+mod openapi;
 mod page;
 mod routes;
 mod views;
@@ -49,7 +50,7 @@ pub async fn run(process: Process) -> Result<(), StartError> {
 /// # Errors
 /// When the tokens' secret is missing.
 pub fn router(process: Process) -> Result<Router, StartError> {
-    Ok(routes::router(App::new(process)?))
+    routes::router(App::new(process)?)
 }
 
 async fn keep_checking(process: Process) {

@@ -1,12 +1,13 @@
 //! Identifiers: UUID version 7, so that they sort by the time they were made.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
         #[serde(transparent)]
         #[sqlx(transparent)]
         pub struct $name(pub Uuid);
@@ -66,6 +67,12 @@ ids! {
     VersionId
     /// One exception to an on-call schedule.
     OverrideId
+    /// What is said about a ticket.
+    CommentId
+    /// A file that belongs to a ticket.
+    AttachmentId
+    /// A file that is being taken in.
+    BlobId
     /// A change of a definition on its way to the clocks that run.
     ReplanId
     /// Somebody who is told of events over HTTP.

@@ -1,6 +1,7 @@
 //! The library that every Dogwatch process stands on: the rules, the store, dispatch, settings and telemetry.
 
 pub mod addresses;
+pub mod blobs;
 pub mod config;
 pub mod domain;
 pub mod hmac;

@@ -27,6 +27,15 @@ struct Holder {
 }
 
 /// Shows what a link acknowledges; changes nothing.
+#[utoipa::path(
+    get, path = "/acknowledge/{token}", tag = "tickets",
+    security(()),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html"),
+        (status = 404, description = "A link that leads nowhere.", body = String, content_type = "text/html"),
+        (status = 410, description = "A link that has expired.", body = String, content_type = "text/html"),
+    ),
+)]
 pub(super) async fn show_link(State(app): State<App>, Name(token): Name) -> Result<Page, ApiError> {
     match holder(&app, &token).await? {
         Ok(Holder { ticket, .. }) if ticket.acknowledged_at.is_none() => Ok(Page::of(
@@ -40,6 +49,15 @@ pub(super) async fn show_link(State(app): State<App>, Name(token): Name) -> Resu
 }
 
 /// Acknowledges as whom the link was mailed to; whoever was first stays on record.
+#[utoipa::path(
+    post, path = "/acknowledge/{token}", tag = "tickets",
+    security(()),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html"),
+        (status = 404, description = "A link that leads nowhere.", body = String, content_type = "text/html"),
+        (status = 410, description = "A link that has expired.", body = String, content_type = "text/html"),
+    ),
+)]
 pub(super) async fn use_link(
     State(app): State<App>,
     Name(token): Name,

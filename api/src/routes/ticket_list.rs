@@ -12,9 +12,15 @@ use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::{Form, is_common};
+use crate::openapi::queries;
 use crate::views::TicketView;
 
 /// Lists tickets, newest first unless told otherwise.
+#[utoipa::path(
+    get, path = "/tickets", tag = "tickets",
+    params(queries::Tickets, queries::Page, queries::Offset, queries::Count),
+    responses((status = 200, description = "A page of tickets.", body = Vec<TicketView>)),
+)]
 pub(super) async fn list_tickets(
     Listing { call, query }: Listing,
 ) -> Result<Envelope<Vec<TicketView>>, ApiError> {

@@ -10,6 +10,7 @@ use crate::ids::{DeliveryId, DigestId, NotificationId, RecipientId, ReplanId};
 
 super::text_enum! {
     /// Which queue a job waits in; a higher one is never starved by a lower one.
+    #[schema(as = JobPriority)]
     Priority {
         /// Somebody is waiting for a breach mail.
         High = "high",
@@ -22,6 +23,7 @@ super::text_enum! {
 
 super::text_enum! {
     /// How a job ended.
+    #[schema(as = JobEnding)]
     Ending {
         /// It did its work.
         Done = "done",
