@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::auth::{Accounts, Tokens};
 use crate::creator::Creator;
+use crate::stream::{Streams, Tail};
 
 /// What all requests share. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -20,6 +21,9 @@ pub(crate) struct Parts {
     pub(crate) tokens: Tokens,
     pub(crate) accounts: Accounts,
     pub(crate) creator: Creator,
+    /// What streams of events read from.
+    pub(crate) tail: Tail,
+    pub(crate) streams: Streams,
     /// What acknowledge links are signed with, once it is known.
     link_key: OnceCell<Key>,
 }
@@ -33,6 +37,8 @@ impl App {
             tokens,
             accounts: Accounts::default(),
             creator,
+            tail: Tail::default(),
+            streams: Streams::default(),
             link_key: OnceCell::new(),
             process,
         })))

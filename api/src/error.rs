@@ -42,6 +42,8 @@ pub(crate) enum ApiError {
     NotCalendar,
     /// 422: fields that cannot be used, all of them.
     Invalid(Vec<FieldError>),
+    /// 429: more of something than one may have at once.
+    TooMany(&'static str),
     /// 503: the database is away.
     Unavailable(String),
     /// 500: a defect. The text is logged, never shown.
@@ -72,6 +74,9 @@ impl IntoResponse for ApiError {
         match self {
             Self::Unauthorized(_) => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::TooMany(_) => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Self::Unavailable(fault) => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -148,6 +153,7 @@ impl ApiError {
                 };
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", message.into())
             }
+            Self::TooMany(why) => (StatusCode::TOO_MANY_REQUESTS, "too_many", (*why).into()),
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -210,7 +216,7 @@ impl From<definitions::Error> for ApiError {
 }
 
 /// Makes an error text a sentence.
-fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
 }

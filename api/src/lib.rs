@@ -15,6 +15,7 @@ mod observe;
 mod openapi;
 mod page;
 mod routes;
+mod stream;
 mod views;
 
 use std::net::SocketAddr;

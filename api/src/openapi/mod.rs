@@ -43,6 +43,8 @@ const TAGS: &[(&str, &str)] = &[
     ("accounts", "Signing in, and the caller's own account."),
     ("tickets", "Incidents and requests, and what happens to them."),
     ("slas", "The clocks of a ticket, and why they are due when they are."),
+    ("events", "What happens, as it happens."),
+    ("webhooks", "Programs that are told of events."),
     ("notifications", "Who was told what."),
     ("calendars", "When time counts."),
     ("sla-policies", "What is promised to which tickets."),

@@ -5,8 +5,10 @@ mod acknowledge;
 mod calendars;
 mod definition_list;
 mod definitions;
+mod deliveries;
 mod docs;
 mod escalation_policies;
+mod events;
 mod health;
 mod notifications;
 pub(crate) mod replans;
@@ -16,6 +18,7 @@ mod ticket_form;
 mod ticket_list;
 mod ticket_moves;
 mod tickets;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -91,6 +94,13 @@ fn v1() -> OpenApiRouter<App> {
     tickets
         .routes(routes!(account::show_me, account::change_me))
         .routes(routes!(notifications::list_notifications))
+        .routes(routes!(events::stream_events))
+        .routes(routes!(webhooks::list_webhooks, webhooks::create_webhook))
+        .routes(routes!(webhooks::show_webhook, webhooks::edit_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::resend_delivery))
+        .routes(routes!(deliveries::test_webhook))
         .routes(routes!(replans::show_replan))
         .routes(routes!(calendars::import_holidays))
         .routes(routes!(escalation_policies::lint_policy))

@@ -32,4 +32,6 @@ mod replanning;
 mod searching;
 mod server;
 mod signing_in;
+mod streaming;
+mod webhooks;
 mod workflow;

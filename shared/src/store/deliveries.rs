@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 
 crate::domain::text_enum! {
     /// What became of a delivery.
+    #[schema(as = DeliveryState)]
     State {
         /// To be tried, or tried again.
         Pending = "pending",
