@@ -208,6 +208,15 @@ impl Call {
         }
     }
 
+    /// Says that a version is stale: 412 where `If-Match` named it, 409 where the body did.
+    pub(crate) fn stale(&self, why: String) -> ApiError {
+        if self.if_match.is_some() {
+            ApiError::Stale(why)
+        } else {
+            ApiError::Conflict("version_conflict", why)
+        }
+    }
+
     /// Renders why a definition was not changed, in the same way.
     pub(crate) fn unchanged(&self, error: definitions::Error) -> ApiError {
         match error {

@@ -241,7 +241,7 @@ impl From<edit::Error> for ApiError {
 }
 
 /// Makes an error text a sentence.
-fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
 }

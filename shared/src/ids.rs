@@ -87,6 +87,10 @@ ids! {
     ApiKeyId
     /// Somebody in the book of contacts.
     ContactId
+    /// Somebody who is told of events over HTTP.
+    WebhookId
+    /// One event on its way to one webhook.
+    DeliveryId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

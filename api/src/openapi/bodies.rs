@@ -42,6 +42,44 @@ pub(crate) struct QuietHours {
     weekly: String,
 }
 
+/// A program to be told of events.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewWebhook {
+    #[schema(format = "line", max_length = 100, example = "Chat")]
+    name: String,
+    #[schema(max_length = 2000, pattern = "^https?://", example = "https://example.org/hook")]
+    url: String,
+    /// Types of events, or `*`, which it is unless given.
+    #[schema(min_items = 1, max_items = 50, example = json!(["ticket.created", "sla.breached"]))]
+    types: Option<Vec<String>>,
+    /// Only events of tickets that are with this team.
+    #[schema(example = json!(null))]
+    team_id: Option<Uuid>,
+    /// Whether it is told what only staff may know.
+    internal: Option<bool>,
+    enabled: Option<bool>,
+}
+
+/// Changes to a webhook.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebhookEdit {
+    #[schema(format = "line", max_length = 100, example = "Chat")]
+    name: Option<String>,
+    #[schema(max_length = 2000, pattern = "^https?://", example = "https://example.org/hook")]
+    url: Option<String>,
+    /// Types of events, or `*`.
+    #[schema(min_items = 1, max_items = 50, example = json!(["*"]))]
+    types: Option<Vec<String>>,
+    #[schema(example = json!(null))]
+    team_id: Option<Uuid>,
+    internal: Option<bool>,
+    enabled: Option<bool>,
+    #[schema(minimum = 1, example = json!(null))]
+    version: Option<i64>,
+}
+
 /// A ticket to be opened.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -50,6 +50,8 @@ const TAGS: &[(&str, &str)] = &[
     ("imports", "Tickets from CSV files."),
     ("reports", "What the service desk has done."),
     ("slas", "The clocks of a ticket, and why they are due when they are."),
+    ("events", "What happens, as it happens."),
+    ("webhooks", "Programs that are told of events."),
     ("notifications", "Who was told what."),
     ("calendars", "When time counts."),
     ("sla-policies", "What is promised to which tickets."),

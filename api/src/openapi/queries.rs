@@ -2,7 +2,9 @@
 
 #![expect(dead_code, reason = "they are described, never made")]
 
+use shared::domain::event::EventKind;
 use shared::domain::ticket::{Category, Priority, Status};
+use shared::store::deliveries::State as DeliveryState;
 use shared::store::notifications::State;
 use shared::time::Timestamp as DateTime;
 use utoipa::{IntoParams, ToSchema};
@@ -105,6 +107,27 @@ pub(crate) enum TicketOrder {
     StatusReversed,
     #[schema(rename = "-due_at")]
     LastDueFirst,
+}
+
+/// Which events, and from where on.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Events {
+    /// May be repeated.
+    r#type: Option<Vec<EventKind>>,
+    /// The id or the number of a ticket.
+    #[param(format = "line", max_length = 50, example = "INC-1042")]
+    ticket: Option<String>,
+    /// The last event that was seen; the header `Last-Event-ID` counts more.
+    #[param(minimum = 0)]
+    last_event_id: Option<i64>,
+}
+
+/// Which deliveries.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Deliveries {
+    state: Option<DeliveryState>,
 }
 
 /// Which notifications.

@@ -34,6 +34,8 @@ mod searching;
 mod server;
 mod sessions;
 mod signing_in;
+mod streaming;
 mod surroundings;
 mod users;
+mod webhooks;
 mod workflow;

@@ -60,6 +60,11 @@ impl Server {
         Self::over(self.bed)
     }
 
+    /// The staff of another process over the same database.
+    pub(crate) fn another(&self) -> Client {
+        Client { routes: router(&self.bed, &[]), headers: self.staff.headers.clone() }
+    }
+
     /// A client with a token that outlives every test.
     pub(crate) fn client(&self, user: UserId) -> Client {
         let (now, year) = (self.bed.now(), TimeDelta::days(365));
@@ -215,6 +220,12 @@ impl Client {
     pub(crate) async fn exchange(&self, request: Request<Body>) -> (u16, HeaderMap) {
         let response = self.routes.clone().oneshot(request).await.expect("an answer");
         (response.status().as_u16(), response.headers().clone())
+    }
+
+    /// Sends a request that was made by hand, and leaves the answer as it comes.
+    pub(crate) async fn raw(&self, mut request: Request<Body>) -> axum::response::Response {
+        request.headers_mut().extend(self.headers.clone());
+        self.routes.clone().oneshot(request).await.expect("an answer")
     }
 
     /// Sends a request that was made by hand, with the client's headers.

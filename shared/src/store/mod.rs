@@ -7,6 +7,7 @@ pub mod clocks;
 pub mod contacts;
 pub mod db;
 pub mod definitions;
+pub mod deliveries;
 pub mod desk;
 pub mod edit;
 pub mod escalations;
@@ -33,6 +34,7 @@ pub mod signing_keys;
 pub mod tickets;
 pub mod users;
 pub mod versions;
+pub mod webhooks;
 pub mod workers;
 
 pub use db::{Committed, Db, Tx};

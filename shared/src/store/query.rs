@@ -93,6 +93,8 @@ into_value! {
     crate::ids::FamilyId => Uuid(|v: crate::ids::FamilyId| v.0),
     crate::ids::ApiKeyId => Uuid(|v: crate::ids::ApiKeyId| v.0),
     crate::ids::ContactId => Uuid(|v: crate::ids::ContactId| v.0),
+    crate::ids::WebhookId => Uuid(|v: crate::ids::WebhookId| v.0),
+    crate::ids::DeliveryId => Uuid(|v: crate::ids::DeliveryId| v.0),
 }
 
 macro_rules! text_into_value {

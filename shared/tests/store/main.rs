@@ -17,6 +17,7 @@ mod desk_access;
 mod desk_clocks;
 mod desk_escalation;
 mod escalations;
+mod events;
 mod exports;
 mod held;
 mod idempotency;
@@ -39,6 +40,7 @@ mod signing_keys;
 mod tickets;
 mod upgrade;
 mod users;
+mod webhooks;
 mod workers;
 
 use chrono::TimeDelta;
