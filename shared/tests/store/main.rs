@@ -18,6 +18,7 @@ mod idempotency;
 mod job_leases;
 mod jobs;
 mod leases;
+mod maintenance;
 mod notifications;
 mod preferences;
 mod recipients;
