@@ -114,6 +114,8 @@ pub struct Config {
     pub oncall_email: Option<String>,
     /// When notifications of one recipient become a digest.
     pub storm: Storm,
+    /// Where attachments are kept: `file://FOLDER`, or a bucket of a cloud.
+    pub attachment_url: Secret,
     /// Whether webhooks may go to private addresses.
     pub webhook_allow_private: bool,
     /// What tokens are signed with, at least 32 bytes; none only in `AllInOne`, which makes and keeps its own.
@@ -176,6 +178,7 @@ impl Config {
             mail_dir: vars.text("MAIL_DIR").map_or_else(|| data.join("mail"), PathBuf::from),
             oncall_email: vars.address("ONCALL_EMAIL")?,
             storm: vars.storm()?,
+            attachment_url: vars.attachment_url(&data)?,
             webhook_allow_private: vars.parse("WEBHOOK_ALLOW_PRIVATE", "false", "must be true or false")?,
             jwt_secret: vars.jwt_secret(&process)?,
             rules: Rules {
@@ -283,6 +286,20 @@ impl Vars<'_> {
             "must be postgres://USER@HOST/NAME; for SQLite run `dogwatch serve`, all in one process";
         let postgres = self.url(name, &["postgres", "postgresql"]).map_err(|_| bad(name, expected))?;
         postgres.map(Secret).ok_or_else(|| bad(name, format!("is missing and {expected}")))
+    }
+
+    fn attachment_url(&self, data: &Path) -> Result<Secret, Error> {
+        const CLOUDS: [&str; 9] = ["s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "https"];
+        let name = "ATTACHMENT_URL";
+        let default = || format!("file://{}", data.join("attachments").display());
+        let value = self.text(name).unwrap_or_else(default);
+        let folder = value.strip_prefix("file://").is_some_and(|folder| !folder.is_empty());
+        let cloud = || url::Url::parse(&value).is_ok_and(|url| CLOUDS.contains(&url.scheme()));
+        if folder || cloud() {
+            Ok(Secret(value))
+        } else {
+            Err(bad(name, "must be file://FOLDER, s3://BUCKET, gs://BUCKET or az://CONTAINER"))
+        }
     }
 
     fn redis_url(&self, process: &Process) -> Result<Option<Secret>, Error> {
@@ -399,6 +416,7 @@ mod tests {
     fn nothing_needs_to_be_set_for_the_embedded_default() {
         let config = all_in_one(&[]).unwrap();
         assert_eq!(config.database_url.expose(), "sqlite://data/dogwatch.db");
+        assert_eq!(config.attachment_url.expose(), "file://data/attachments");
         assert_eq!(config.public_url, "http://127.0.0.1:8080");
         assert_eq!(config.rules.sla, Policy::default());
         assert!(config.auto_migrate);
@@ -425,6 +443,7 @@ mod tests {
             ("STORM_LIMIT", "0"),
             ("STORM_WINDOW_SECONDS", "5 minutes"),
             ("WEBHOOK_ALLOW_PRIVATE", "perhaps"),
+            ("ATTACHMENT_URL", "ftp://host/files"),
         ];
         for (name, value) in bad {
             let message = all_in_one(&[(name, value)]).unwrap_err().to_string();

@@ -66,6 +66,12 @@ ids! {
     VersionId
     /// One exception to an on-call schedule.
     OverrideId
+    /// What is said about a ticket.
+    CommentId
+    /// A file that belongs to a ticket.
+    AttachmentId
+    /// A file that is being taken in.
+    BlobId
     /// A change of a definition on its way to the clocks that run.
     ReplanId
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::ops::Health;
 use crate::queue::Queue;
@@ -24,6 +25,8 @@ pub struct Process {
     pub db: Db,
     /// Dispatch.
     pub queue: Queue,
+    /// Where files are kept.
+    pub blobs: Blobs,
     /// The rules, and the clock they are applied by.
     pub desk: Desk,
     /// What the process must keep doing to be ready.
@@ -74,11 +77,20 @@ impl Process {
             }
             None => Queue::in_process(),
         };
+        let blobs = Blobs::open(config.attachment_url.expose())
+            .map_err(|error| format!("ATTACHMENT_URL cannot be used: {error}"))?;
         let clock = Clock::system();
         db.agree_on_time(&clock).await?;
         let desk = Desk::new(clock, config.rules.clone());
-        let process =
-            Self { config, db, queue, desk, health: Health::default(), stop: CancellationToken::new() };
+        let process = Self {
+            config,
+            db,
+            queue,
+            blobs,
+            desk,
+            health: Health::default(),
+            stop: CancellationToken::new(),
+        };
         tokio::spawn(keep_agreeing(process.clone()));
         Ok(process)
     }

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::blobs::Blobs;
 use crate::config::{Config, Process as Kind};
 use crate::domain::Rules;
 use crate::domain::access::Caller;
@@ -59,6 +60,10 @@ pub struct Testbed {
     pub staff: User,
     /// Somebody who reports tickets.
     pub customer: User,
+    /// Somebody who makes the rules.
+    pub manager: User,
+    /// Where files are kept.
+    pub files: tempfile::TempDir,
     _home: Home,
 }
 
@@ -162,10 +167,13 @@ impl Testbed {
         let desk = Desk::new(Clock::manual(start()), Rules::default());
         let (staff, customer) =
             (user("sam@example.org", Role::SeniorEngineer), user("cleo@example.org", Role::EndUser));
-        let testbed = Self { db, desk, staff, customer, _home: home };
+        let manager = user("mona@example.org", Role::Manager);
+        let files = tempfile::tempdir().expect("a temporary folder");
+        let testbed = Self { db, desk, staff, customer, manager, files, _home: home };
         let mut tx = testbed.db.begin().await.expect("a transaction");
         users::add(&mut tx, &testbed.staff).await.expect("a user");
         users::add(&mut tx, &testbed.customer).await.expect("a user");
+        users::add(&mut tx, &testbed.manager).await.expect("a user");
         let _ = tx.commit().await.expect("a commit");
         testbed
     }
@@ -180,10 +188,17 @@ impl Testbed {
             config,
             db: self.db.clone(),
             queue: Queue::in_process(),
+            blobs: self.blobs(),
             desk: self.desk.clone(),
             health: Health::default(),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Where this testbed keeps files.
+    #[must_use]
+    pub fn blobs(&self) -> Blobs {
+        Blobs::open(&format!("file://{}", self.files.path().display())).expect("a folder")
     }
 
     /// The time now.

@@ -7,6 +7,8 @@
 
 mod acknowledging;
 mod answer;
+mod assigning;
+mod bulk_moving;
 mod clocks;
 mod crowding;
 mod definitions;
@@ -14,6 +16,7 @@ mod definitions_calendars;
 mod definitions_escalations;
 mod definitions_policies;
 mod definitions_schedules;
+mod deleting;
 mod editing;
 mod failing;
 mod filtering;
@@ -25,6 +28,7 @@ mod reading;
 mod refusing;
 mod repeating;
 mod replanning;
+mod searching;
 mod server;
 mod signing_in;
 mod workflow;

@@ -8,6 +8,7 @@ use dogwatch_api::auth::Tokens;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use shared::config::{Config, Process as Kind, Secret};
+use shared::domain::role::Role;
 use shared::ids::UserId;
 use shared::ops::Health;
 use shared::process::Process;
@@ -31,6 +32,8 @@ pub(crate) struct Server {
     pub(crate) staff: Client,
     /// The end user of the testbed.
     pub(crate) customer: Client,
+    /// The manager of the testbed.
+    pub(crate) manager: Client,
     /// Somebody without a token.
     pub(crate) anybody: Client,
 }
@@ -39,10 +42,11 @@ impl Server {
     pub(crate) fn over(bed: Testbed) -> Self {
         let anybody = Client { routes: router(&bed), headers: HeaderMap::new() };
         let tokens = Tokens::new(&Secret::new(SECRET.into()));
-        let (staff, customer) = (anybody.clone(), anybody.clone());
-        let mut server = Self { bed, tokens, staff, customer, anybody };
+        let [staff, customer, manager] = [(); 3].map(|()| anybody.clone());
+        let mut server = Self { bed, tokens, staff, customer, manager, anybody };
         server.staff = server.client(server.bed.staff.id);
         server.customer = server.client(server.bed.customer.id);
+        server.manager = server.client(server.bed.manager.id);
         server
     }
 
@@ -56,6 +60,14 @@ impl Server {
         let (now, year) = (self.bed.now(), TimeDelta::days(365));
         let token = self.tokens.issue(user, now, now + year).expect("a token");
         self.anybody.with("authorization", &format!("Bearer {token}"))
+    }
+
+    /// Somebody new with a role, and their client.
+    pub(crate) async fn member(&self, role: Role) -> (User, Client) {
+        let user = shared::testkit::user(&format!("{}@example.org", UserId::new().0.simple()), role);
+        self.add_user(&user).await;
+        let client = self.client(user.id);
+        (user, client)
     }
 
     pub(crate) async fn add_user(&self, user: &User) {
@@ -72,12 +84,21 @@ impl Server {
         changed
     }
 
-    /// Opens a ticket for the customer; fields not given are left to the API.
+    /// Opens a ticket for the customer; fields not given are left to the API. Whom it is with, the manager says afterwards.
     pub(crate) async fn open(&self, mut fields: Value) -> Value {
         if fields.get("title").is_none() {
             fields["title"] = "The database is on fire".into();
         }
-        self.customer.post("/tickets", fields).await.expect(201).json["data"].take()
+        let given =
+            ["assignee_id", "team_id"].map(|field| fields.as_object_mut().and_then(|f| f.remove(field)));
+        let mut ticket = self.customer.post("/tickets", fields).await.expect(201).json["data"].take();
+        for (field, value) in ["assignee_id", "team_id"].into_iter().zip(given) {
+            if let Some(value) = value {
+                let assigned = self.manager.put(&at(&ticket, "/assign"), json!({ field: value })).await;
+                ticket = assigned.expect(200).json["data"].take();
+            }
+        }
+        ticket
     }
 
     /// Moves a ticket through statuses, by staff.
@@ -99,7 +120,9 @@ fn router(bed: &Testbed) -> Router {
     let lookup = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
     let config = Config::read(Kind::AllInOne("unused".into()), lookup).expect("settings");
     let (db, desk, queue) = (bed.db.clone(), bed.desk.clone(), Queue::in_process());
-    let process = Process { config, db, queue, desk, health: Health::default(), stop: Default::default() };
+    let blobs = bed.blobs();
+    let (health, stop) = (Health::default(), Default::default());
+    let process = Process { config, db, queue, blobs, desk, health, stop };
     dogwatch_api::router(process).expect("a router")
 }
 
@@ -135,6 +158,10 @@ impl Client {
     /// Posts nothing.
     pub(crate) async fn act(&self, path: &str) -> Answer {
         self.send("POST", &format!("/api/v1{path}"), "").await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", &format!("/api/v1{path}"), body.to_string()).await
     }
 
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {

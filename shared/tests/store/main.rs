@@ -10,6 +10,7 @@ mod clocks;
 mod concurrency;
 mod definitions;
 mod desk;
+mod desk_access;
 mod desk_clocks;
 mod desk_escalation;
 mod escalations;
