@@ -150,7 +150,10 @@ fn how_attachments(place: &Place) -> Attachments {
     if place.attachments().is_some() { Attachments::Included } else { Attachments::LeftOut }
 }
 
-/// Lists the attachments by the names they get in the archive. Unfinished uploads have a `#` in their names.
+/// Where uploads lie that are not finished, which nothing refers to yet.
+const UNFINISHED: &str = "tmp";
+
+/// Lists the attachments by the names they get in the archive.
 fn attachments(place: &Place) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     let Some(root) = place.attachments().filter(|root| root.is_dir()) else { return Ok(found) };
@@ -161,7 +164,7 @@ fn attachments(place: &Place) -> anyhow::Result<Vec<(String, PathBuf)>> {
             let entry = entry.with_context(cannot)?;
             let (path, kind) = (entry.path(), entry.file_type().with_context(cannot)?);
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(LEFTOVER) || name.contains('#') {
+            if name.starts_with(LEFTOVER) || path == root.join(UNFINISHED) {
                 continue;
             }
             if kind.is_dir() {

@@ -62,10 +62,7 @@ impl Place {
 
     /// The folder of attachments; `None` when they lie in an object storage.
     pub(super) fn attachments(&self) -> Option<PathBuf> {
-        match std::env::var("ATTACHMENT_URL").ok().filter(|url| !url.trim().is_empty()) {
-            None => Some(self.data.join("attachments")),
-            Some(url) => url.strip_prefix("file://").map(PathBuf::from),
-        }
+        self.config.attachment_url.expose().strip_prefix("file://").map(PathBuf::from)
     }
 
     /// Where the data folder keeps what tokens are signed with; `None` when the environment says it.
