@@ -55,7 +55,7 @@ async fn a_draft_that_the_database_refuses_fails_alone(t: Testbed) {
     let ghost = user("gus@example.org", Role::DevopsEngineer);
     server.add_user(&ghost).await;
     // The API has seen them a moment ago and takes them for real, the database does not.
-    for client in [&server.client(ghost.id), &server.staff, &server.customer] {
+    for client in [&server.client(ghost.id), &server.staff, &server.manager] {
         client.get("/me").await.expect(200);
     }
     server.tamper(query("DELETE FROM users WHERE id = $1").bind(ghost.id)).await;

@@ -40,7 +40,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn over(bed: Testbed) -> Self {
-        let anybody = Client { routes: router(&bed), headers: HeaderMap::new() };
+        Self::with(bed, &[])
+    }
+
+    /// The API with settings of its own.
+    pub(crate) fn with(bed: Testbed, settings: &[(&str, &str)]) -> Self {
+        let anybody = Client { routes: router(&bed, settings), headers: HeaderMap::new() };
         let tokens = Tokens::new(&Secret::new(SECRET.into()));
         let [staff, customer, manager] = [(); 3].map(|()| anybody.clone());
         let mut server = Self { bed, tokens, staff, customer, manager, anybody };
@@ -116,8 +121,11 @@ impl Server {
     }
 }
 
-fn router(bed: &Testbed) -> Router {
-    let lookup = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
+fn router(bed: &Testbed, settings: &[(&str, &str)]) -> Router {
+    let lookup = |name: &str| {
+        let set = settings.iter().find(|(set, _)| *set == name).map(|(_, value)| *value);
+        set.or((name == "JWT_SECRET").then_some(SECRET)).map(str::to_owned)
+    };
     let config = Config::read(Kind::AllInOne("unused".into()), lookup).expect("settings");
     let (db, desk, queue) = (bed.db.clone(), bed.desk.clone(), Queue::in_process());
     let blobs = bed.blobs();
@@ -178,6 +186,14 @@ impl Client {
         self.deliver(request.expect("a request")).await
     }
 
+    /// The paths of all routes. The router does not list them, but it shows them to people who debug it.
+    pub(crate) fn routes(&self) -> Vec<String> {
+        let shown = format!("{:?}", self.routes);
+        let quoted = shown.split('"').skip(1).step_by(2);
+        let is_path = |text: &&str| text.starts_with("/") && text.len() > 1 && !text.contains("__private");
+        quoted.filter(is_path).map(str::to_owned).collect()
+    }
+
     /// Asks for a page rather than for JSON.
     pub(crate) async fn page(&self, method: &str, uri: &str) -> (u16, HeaderMap, String) {
         let request = Request::builder().method(method).uri(uri).body(Body::empty()).expect("a request");
@@ -185,6 +201,12 @@ impl Client {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         (parts.status.as_u16(), parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
+    }
+
+    /// Sends a request that was made by hand and returns what is around the answer.
+    pub(crate) async fn exchange(&self, request: Request<Body>) -> (u16, HeaderMap) {
+        let response = self.routes.clone().oneshot(request).await.expect("an answer");
+        (response.status().as_u16(), response.headers().clone())
     }
 
     /// Sends a request that was made by hand, with the client's headers.
