@@ -227,6 +227,15 @@ impl Query {
         self
     }
 
+    /// Appends the name of a table or a column, quoted, for statements about whatever tables there are.
+    #[must_use]
+    pub(super) fn push_name(mut self, name: &str) -> Self {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        self.sql.to_mut().push_str(&quoted);
+        self.sqlite.iter_mut().for_each(|text| text.push_str(&quoted));
+        self
+    }
+
     /// Appends a placeholder and binds it: the only way a value gets near a text put together at run time.
     #[must_use]
     pub fn push_bind(mut self, value: impl Into<Value>) -> Self {

@@ -27,6 +27,7 @@ mod job_leases;
 mod jobs;
 mod labels;
 mod leases;
+mod maintenance;
 mod notifications;
 mod preferences;
 mod recipients;
