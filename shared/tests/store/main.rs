@@ -21,6 +21,7 @@ mod imports;
 mod job_leases;
 mod jobs;
 mod leases;
+mod long_lists;
 mod notifications;
 mod preferences;
 mod recipients;
