@@ -44,6 +44,8 @@ pub(crate) enum ApiError {
     NotCsv,
     /// 422: fields that cannot be used, all of them.
     Invalid(Vec<FieldError>),
+    /// 429: too many requests; after so many seconds there may be more.
+    TooMany(u64),
     /// 503: the database is away.
     Unavailable(String),
     /// 500: a defect. The text is logged, never shown.
@@ -74,6 +76,9 @@ impl IntoResponse for ApiError {
         match self {
             Self::Unauthorized(_) => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::TooMany(wait) => {
+                response.headers_mut().insert(header::RETRY_AFTER, wait.into());
             }
             Self::Unavailable(fault) => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -156,6 +161,11 @@ impl ApiError {
                 };
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", message.into())
             }
+            Self::TooMany(wait) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                format!("That is too many requests; try again in {wait} s.").into(),
+            ),
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",

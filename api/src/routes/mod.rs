@@ -40,7 +40,7 @@ use crate::call::MAX_BODY;
 use crate::defined::Defined;
 use crate::error::ApiError;
 use crate::openapi::definitions::describe;
-use crate::{idempotency, observe, openapi};
+use crate::{client, idempotency, limits, observe, openapi, surroundings};
 
 /// How long any request may take; the claim on an idempotency key stands longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,7 +68,14 @@ pub(crate) fn router(app: App) -> Result<Router, StartError> {
         .merge(docs::router(described)?)
         .fallback(async || ApiError::NotFound("address"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    Ok(surround(routes, TIMEOUT).with_state(app))
+    let cors = surroundings::cors(&app.process.config.http.origins);
+    let routes = surround(routes.layer(from_fn_with_state(app.clone(), limits::layer)), TIMEOUT);
+    let routes = if let Some(cors) = cors { routes.layer(cors) } else { routes };
+    let routes = routes
+        .layer(from_fn_with_state(app.clone(), surroundings::protect))
+        .layer(from_fn_with_state(app.clone(), client::layer))
+        .layer(from_fn(observe::layer));
+    Ok(routes.with_state(app))
 }
 
 fn v1() -> OpenApiRouter<App> {
@@ -175,7 +182,6 @@ fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, limit: Duration
         .layer(from_fn(move |request, next| answer_within(limit, request, next)))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn(observe::layer))
 }
 
 async fn answer_within(limit: Duration, request: Request, next: Next) -> Response {
@@ -204,7 +210,11 @@ mod tests {
             .route("/hangs", get(async || std::future::pending::<()>().await))
             .route("/panics", get(async || -> () { panic!("at row 5 of users: {}", "secret") }));
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let mut response = surround(routes, Duration::from_millis(10)).oneshot(request).await.unwrap();
+        let mut response = surround(routes, Duration::from_millis(10))
+            .layer(from_fn(observe::layer))
+            .oneshot(request)
+            .await
+            .unwrap();
         let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
         (response, String::from_utf8(body.to_vec()).unwrap())
     }

@@ -40,7 +40,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn over(bed: Testbed) -> Self {
-        let anybody = Client { routes: router(&bed), headers: HeaderMap::new() };
+        Self::with(bed, &[])
+    }
+
+    /// The API with settings of its own.
+    pub(crate) fn with(bed: Testbed, settings: &[(&str, &str)]) -> Self {
+        let anybody = Client { routes: router(&bed, settings), headers: HeaderMap::new() };
         let tokens = Tokens::new(&Secret::new(SECRET.into()));
         let [staff, customer, manager] = [(); 3].map(|()| anybody.clone());
         let mut server = Self { bed, tokens, staff, customer, manager, anybody };
@@ -116,8 +121,11 @@ impl Server {
     }
 }
 
-fn router(bed: &Testbed) -> Router {
-    let lookup = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
+fn router(bed: &Testbed, settings: &[(&str, &str)]) -> Router {
+    let lookup = |name: &str| {
+        let set = settings.iter().find(|(set, _)| *set == name).map(|(_, value)| *value);
+        set.or((name == "JWT_SECRET").then_some(SECRET)).map(str::to_owned)
+    };
     let config = Config::read(Kind::AllInOne("unused".into()), lookup).expect("settings");
     let (db, desk, queue) = (bed.db.clone(), bed.desk.clone(), Queue::in_process());
     let blobs = bed.blobs();
@@ -210,6 +218,12 @@ impl Client {
         assert_eq!(response.headers()["content-type"], "text/csv; charset=utf-8");
         let bytes = response.into_body().collect().await.expect("a whole file").to_bytes();
         String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    }
+
+    /// Sends a request that was made by hand and returns what is around the answer.
+    pub(crate) async fn exchange(&self, request: Request<Body>) -> (u16, HeaderMap) {
+        let response = self.routes.clone().oneshot(request).await.expect("an answer");
+        (response.status().as_u16(), response.headers().clone())
     }
 
     /// Sends a request that was made by hand, with the client's headers.

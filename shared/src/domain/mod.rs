@@ -68,7 +68,7 @@ macro_rules! text_enum {
         $(#[$doc])*
         #[sqlx(type_name = "text")]
         pub enum $name {
-            $($(#[$vdoc])* #[serde(rename = $text $(, alias = $alias)*)] #[sqlx(rename = $text)] $variant,)*
+            $($(#[$vdoc])* #[serde(rename = $text $(, alias = $alias)*)] #[schema(rename = $text)] #[sqlx(rename = $text)] $variant,)*
         }
 
         impl $name {
