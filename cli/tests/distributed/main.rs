@@ -9,6 +9,7 @@ mod crashes;
 mod database;
 mod demo;
 mod escalation;
+mod imports;
 mod load;
 mod machine;
 mod mail;

@@ -194,6 +194,27 @@ impl System {
         (answer.status(), answer.json().await.expect("JSON"))
     }
 
+    /// Sends a file.
+    pub(crate) async fn upload(
+        &self,
+        who: &str,
+        path: &str,
+        kind: &str,
+        file: String,
+    ) -> (StatusCode, Value) {
+        let request = self.client.post(self.address(path)).bearer_auth(&self.tokens[who]);
+        let answer = request.header("content-type", kind).body(file).send().await.expect("the API answers");
+        (answer.status(), answer.json().await.expect("JSON"))
+    }
+
+    /// Asks for a whole file.
+    pub(crate) async fn download(&self, who: &str, path: &str) -> String {
+        let answer = self.client.get(self.address(path)).bearer_auth(&self.tokens[who]).send().await;
+        let answer = answer.expect("the API answers");
+        assert!(answer.status().is_success());
+        answer.text().await.expect("a whole file")
+    }
+
     /// Makes a request that succeeds and returns the data of the answer.
     pub(crate) async fn call(&self, who: &str, method: Method, path: &str, body: Option<&Value>) -> Value {
         let (status, answer) = self.ask(&self.tokens[who], method, path, body).await;

@@ -28,6 +28,7 @@ mod jobs;
 mod labels;
 mod leases;
 mod maintenance;
+mod long_lists;
 mod notifications;
 mod preferences;
 mod recipients;

@@ -7,6 +7,8 @@ mod digest;
 mod hold;
 mod housekeeping;
 mod import;
+#[cfg(test)]
+mod import_tests;
 mod notify;
 #[cfg(test)]
 mod outage;
