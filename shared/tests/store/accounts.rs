@@ -87,9 +87,9 @@ async fn two_accounts_never_share_an_address(t: Testbed) {
 async fn the_last_enabled_admin_stays_one(t: Testbed) {
     let (one, two) = (add(&t, "one@example.org", Role::Admin).await, add(&t, "two@example.org", Role::Admin).await);
     let by = by(&t);
-    let disable = |user: &mut User| user.disabled_at = Some(by.now);
+    let disable: fn(&mut User) = |user| user.disabled_at = Some(shared::testkit::start());
     write(&t, async |tx| accounts::change(tx, two.id, None, &by, disable).await).await;
-    for change in [disable as fn(&mut User), |user| user.role = Role::Manager] {
+    for change in [disable, |user| user.role = Role::Manager] {
         let error = refused(&t, async |tx| accounts::change(tx, one.id, None, &by, change).await).await;
         assert!(matches!(error, Error::LastAdmin), "{error:?}");
     }
@@ -144,15 +144,15 @@ async fn accounts_are_found_by_what_they_are(t: Testbed) {
         assert!(filter.before.is_some() || filter.offset > 0 || i64::try_from(ids.len()) == Ok(counted));
         ids
     };
-    let (sam, cleo) = (t.staff.id, t.customer.id);
-    assert_eq!(find(all.clone()).await, [odd.id, ann.id, cleo, sam]);
-    assert_eq!(find(Filter { before: Some(ann.id), ..all.clone() }).await, [cleo, sam]);
-    assert_eq!(find(Filter { offset: 3, ..all.clone() }).await, [sam]);
+    let (sam, cleo, mona) = (t.staff.id, t.customer.id, t.manager.id);
+    assert_eq!(find(all.clone()).await, [odd.id, ann.id, mona, cleo, sam]);
+    assert_eq!(find(Filter { before: Some(ann.id), ..all.clone() }).await, [mona, cleo, sam]);
+    assert_eq!(find(Filter { offset: 4, ..all.clone() }).await, [sam]);
     assert_eq!(find(Filter { role: Some(Role::EndUser), ..all.clone() }).await, [odd.id, cleo]);
     assert_eq!(find(Filter { disabled: Some(true), ..all.clone() }).await, [odd.id]);
-    assert_eq!(find(Filter { disabled: Some(false), ..all.clone() }).await, [ann.id, cleo, sam]);
+    assert_eq!(find(Filter { disabled: Some(false), ..all.clone() }).await, [ann.id, mona, cleo, sam]);
     for (text, expected) in
-        [("AN", &[ann.id][..]), ("%", &[odd.id]), ("_d%", &[odd.id]), ("\\", &[]), ("org", &[odd.id, ann.id, cleo, sam])]
+        [("AN", &[ann.id][..]), ("%", &[odd.id]), ("_d%", &[odd.id]), ("\\", &[]), ("org", &[odd.id, ann.id, mona, cleo, sam])]
     {
         let found = find(Filter { containing: Some(text.into()), ..all.clone() }).await;
         assert_eq!(found, expected, "{text}");
