@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use crate::auth::issuer::Issuer;
 use crate::auth::{Accounts, Tokens};
 use crate::creator::Creator;
+use crate::limits::Limits;
 
 /// What all requests share. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Parts {
     pub(crate) issuer: Option<Issuer>,
     pub(crate) accounts: Accounts,
     pub(crate) creator: Creator,
+    /// How often callers may ask; none where it does not matter.
+    pub(crate) limits: Option<Limits>,
     /// What acknowledge links are signed with, once it is known.
     link_key: OnceCell<Key>,
 }
@@ -38,6 +41,7 @@ impl App {
             issuer,
             accounts: Accounts::default(),
             creator,
+            limits: process.config.http.per_minute.map(Limits::new),
             link_key: OnceCell::new(),
             process,
         })))

@@ -1,10 +1,9 @@
 //! One request by a known caller, and how its effect and its answer are committed as one.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -22,6 +21,7 @@ use shared::store::{Tx, definitions, edit, idempotency, tickets};
 use crate::app::App;
 use crate::auth::issuer::Issuer;
 use crate::auth::{Account, keys};
+use crate::client;
 use crate::envelope::{Envelope, respond};
 use crate::error::ApiError;
 use crate::form::Form;
@@ -135,8 +135,7 @@ impl Call {
             None => authenticate(app, parts).await?,
         };
         let Account { user, caller, key } = account;
-        let ip =
-            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
+        let ip = client::address(&parts.extensions).map(|address| address.to_string());
         let claim = parts.extensions.get::<ClaimToken>().copied();
         Ok(Self { app: app.clone(), user, caller, key, claim, ip, if_match: if_match(&parts.headers)? })
     }
@@ -351,7 +350,7 @@ impl FromRequest<App> for CalendarFile {
     }
 }
 
-fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
+pub(crate) fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value.is_some_and(|v| v.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted))
 }

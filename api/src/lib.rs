@@ -3,6 +3,7 @@
 mod app;
 pub mod auth;
 mod call;
+mod client;
 mod creator;
 mod cursor;
 mod defined;
@@ -11,10 +12,12 @@ mod error;
 mod form;
 mod holidays;
 mod idempotency;
+mod limits;
 mod observe;
 mod openapi;
 mod page;
 mod routes;
+mod surroundings;
 mod views;
 
 use std::net::SocketAddr;

@@ -85,6 +85,8 @@ ids! {
     ApiKeyId
     /// Somebody in the book of contacts.
     ContactId
+    /// Tickets by the thousand, out of one file.
+    ImportId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

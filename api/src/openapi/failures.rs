@@ -66,7 +66,7 @@ const FAILURES: [Failure; 12] = [
         "TooManyRequests",
         "too_many_requests",
         "Too many requests; Retry-After says when to go on.",
-        "That is too many requests; try again in 2 seconds.",
+        "That is too many requests; try again in 2 s.",
     ),
     failure(
         500,

@@ -47,6 +47,8 @@ const TAGS: &[(&str, &str)] = &[
     ("api-keys", "Keys for programs."),
     ("contacts", "The book of contacts."),
     ("tickets", "Incidents and requests, and what happens to them."),
+    ("imports", "Tickets from CSV files."),
+    ("reports", "What the service desk has done."),
     ("slas", "The clocks of a ticket, and why they are due when they are."),
     ("notifications", "Who was told what."),
     ("calendars", "When time counts."),
@@ -178,7 +180,7 @@ impl Operation<'_> {
                 "description": "A key for this request: sent again with the same key it acts once.",
             }));
         }
-        if let Some(parameters) = operation["parameters"].as_array_mut() {
+        if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
             parameters.extend(added);
         } else if !added.is_empty() {
             operation["parameters"] = added.into();
@@ -213,15 +215,8 @@ impl Operation<'_> {
     }
 
     fn complete_body(&self, operation: &mut Value) {
-        let contents = operation["requestBody"]["content"].as_object_mut();
-        for content in contents.into_iter().flat_map(Map::values_mut) {
-            self.add_example(content);
-        }
-        if operation["requestBody"].is_null()
-            && let Some(fields) = operation.as_object_mut()
-        {
-            fields.remove("requestBody");
-        }
+        let contents = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
+        contents.into_iter().flat_map(Map::values_mut).for_each(|content| self.add_example(content));
     }
 
     fn add_example(&self, content: &mut Value) {
@@ -243,12 +238,7 @@ impl Operation<'_> {
         for name in ["RateLimit", "RateLimit-Policy"] {
             response["headers"][name] = header(name);
         }
-        let Some(contents) = response["content"].as_object_mut() else {
-            if let Some(fields) = response.as_object_mut() {
-                fields.remove("content");
-            }
-            return;
-        };
+        let Some(contents) = response.get_mut("content").and_then(Value::as_object_mut) else { return };
         if let Some(content) = contents.get_mut("application/json") {
             let mut envelope = json!({
                 "type": "object",

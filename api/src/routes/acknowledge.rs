@@ -1,10 +1,9 @@
 //! The page behind the link in a mail: shows a ticket, and acknowledges it for whoever the mail was sent to. Who has
 //! the link needs no account; looking at it changes nothing, since mail programs look too.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use shared::domain::access::Caller;
 use shared::links::Presented;
@@ -15,6 +14,7 @@ use shared::store::{Tx, acknowledgements, notifications, users};
 
 use crate::app::App;
 use crate::call::Name;
+use crate::client;
 use crate::error::ApiError;
 use crate::page::Page;
 
@@ -67,8 +67,7 @@ pub(super) async fn use_link(
         Ok(holder) => holder,
         Err(page) => return Ok(page),
     };
-    let ip =
-        request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
+    let ip = client::address(request.extensions()).map(|address| address.to_string());
     let mut tx: Tx = app.process.db.begin().await?;
     let who = match user {
         Some(user) => Who::Caller(Arc::new(Caller::alone(user.id, user.role))),

@@ -9,10 +9,13 @@ mod definition_list;
 mod definitions;
 mod docs;
 mod escalation_policies;
+mod exports;
 mod health;
 mod labels;
+mod imports;
 mod notifications;
 pub(crate) mod replans;
+mod reports;
 mod schedules;
 mod slas;
 mod ticket_form;
@@ -41,10 +44,13 @@ use crate::call::MAX_BODY;
 use crate::defined::Defined;
 use crate::error::ApiError;
 use crate::openapi::definitions::describe;
-use crate::{idempotency, observe, openapi};
+use crate::{client, idempotency, limits, observe, openapi, surroundings};
 
 /// How long any request may take; the claim on an idempotency key stands longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one that brings a file may take: 200 MiB over a slow line.
+const UPLOAD: Duration = Duration::from_secs(900);
 
 /// All routes, over what their handlers share.
 ///
@@ -68,7 +74,14 @@ pub(crate) fn router(app: App) -> Result<Router, StartError> {
         .merge(docs::router(described)?)
         .fallback(async || ApiError::NotFound("address"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    Ok(surround(routes, TIMEOUT).with_state(app))
+    let cors = surroundings::cors(&app.process.config.http.origins);
+    let routes = surround(routes.layer(from_fn_with_state(app.clone(), limits::layer)), TIMEOUT);
+    let routes = if let Some(cors) = cors { routes.layer(cors) } else { routes };
+    let routes = routes
+        .layer(from_fn_with_state(app.clone(), surroundings::protect))
+        .layer(from_fn_with_state(app.clone(), client::layer))
+        .layer(from_fn(observe::layer));
+    Ok(routes.with_state(app))
 }
 
 fn v1() -> OpenApiRouter<App> {
@@ -107,6 +120,7 @@ fn v1() -> OpenApiRouter<App> {
         .routes(routes!(labels::list_labels))
         .routes(routes!(notifications::list_notifications))
         .routes(routes!(replans::show_replan))
+        .merge(bulk())
         .routes(routes!(calendars::import_holidays))
         .routes(routes!(escalation_policies::lint_policy))
         .routes(routes!(schedules::show_on_call))
@@ -120,6 +134,22 @@ fn v1() -> OpenApiRouter<App> {
         .merge(family::<escalation::Definition>("escalation-policies"))
         .merge(family::<oncall::Definition>("schedules"))
         .merge(family::<team::Definition>("teams"))
+}
+
+/// The routes of what concerns many tickets at once.
+fn bulk() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(imports::import_tickets))
+        // Files are streamed, and bounded where they are read.
+        .layer(DefaultBodyLimit::disable())
+        .routes(routes!(exports::export_tickets))
+        .routes(routes!(imports::list_imports))
+        .routes(routes!(imports::show_import))
+        .routes(routes!(imports::export_errors))
+        .routes(routes!(reports::top_assignees))
+        .routes(routes!(reports::latency))
+        .routes(routes!(reports::sla_compliance))
+        .routes(routes!(reports::breaches))
 }
 
 /// The routes of definitions that clocks run by.
@@ -167,10 +197,10 @@ fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, limit: Duration
         .layer(from_fn(move |request, next| answer_within(limit, request, next)))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn(observe::layer))
 }
 
 async fn answer_within(limit: Duration, request: Request, next: Next) -> Response {
+    let limit = if request.uri().path() == "/api/v1/tickets/import" { UPLOAD } else { limit };
     let answer = tokio::time::timeout(limit, next.run(request)).await;
     answer.unwrap_or_else(|_| ApiError::Unavailable(format!("no answer within {limit:?}")).into_response())
 }
@@ -195,7 +225,11 @@ mod tests {
             .route("/hangs", get(async || std::future::pending::<()>().await))
             .route("/panics", get(async || -> () { panic!("at row 5 of users: {}", "secret") }));
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let mut response = surround(routes, Duration::from_millis(10)).oneshot(request).await.unwrap();
+        let mut response = surround(routes, Duration::from_millis(10))
+            .layer(from_fn(observe::layer))
+            .oneshot(request)
+            .await
+            .unwrap();
         let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
         (response, String::from_utf8(body.to_vec()).unwrap())
     }

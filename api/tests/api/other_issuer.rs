@@ -113,7 +113,7 @@ impl Issuer {
 
     fn server(&self, t: Testbed, more: &[(&str, &str)]) -> Server {
         let own = [("OIDC_ISSUER", self.url.as_str()), ("OIDC_AUDIENCE", AUDIENCE)];
-        Server::with_settings(t, &own.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+        Server::with(t, &own.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
     }
 
     /// What a good token says of Sam.
@@ -338,7 +338,7 @@ async fn an_issuer_that_is_away_or_lies_is_survived(t: Testbed) {
     // One whose configuration names somebody else is not believed.
     let alias = issuer.url.replace("127.0.0.1", "localhost");
     let Server { bed, .. } = server;
-    let server = Server::with_settings(bed, &[("OIDC_ISSUER", &alias), ("OIDC_AUDIENCE", AUDIENCE)]);
+    let server = Server::with(bed, &[("OIDC_ISSUER", &alias), ("OIDC_AUDIENCE", AUDIENCE)]);
     issuer.publish(&[&FIRST]);
     let mut claims = issuer.claims(&server);
     claims["iss"] = alias.into();

@@ -40,11 +40,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn over(bed: Testbed) -> Self {
-        Self::with_settings(bed, &[])
+        Self::with(bed, &[])
     }
 
-    /// The API with further environment variables.
-    pub(crate) fn with_settings(bed: Testbed, settings: &[(&str, &str)]) -> Self {
+    /// The API with settings of its own.
+    pub(crate) fn with(bed: Testbed, settings: &[(&str, &str)]) -> Self {
         let anybody = Client { routes: router(&bed, settings), headers: HeaderMap::new() };
         let tokens = Tokens::new(&Secret::new(SECRET.into()));
         let [staff, customer, manager] = [(); 3].map(|()| anybody.clone());
@@ -130,8 +130,10 @@ impl Server {
 }
 
 fn router(bed: &Testbed, settings: &[(&str, &str)]) -> Router {
-    let set = |name: &str| settings.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
-    let lookup = |name: &str| set(name).or((name == "JWT_SECRET").then_some(SECRET)).map(str::to_owned);
+    let lookup = |name: &str| {
+        let set = settings.iter().find(|(set, _)| *set == name).map(|(_, value)| *value);
+        set.or((name == "JWT_SECRET").then_some(SECRET)).map(str::to_owned)
+    };
     let config = Config::read(Kind::AllInOne("unused".into()), lookup).expect("settings");
     let (db, desk, queue) = (bed.db.clone(), bed.desk.clone(), Queue::in_process());
     let blobs = bed.blobs();
@@ -174,10 +176,6 @@ impl Client {
         self.send("POST", &format!("/api/v1{path}"), "").await
     }
 
-    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
-        self.send("PUT", &format!("/api/v1{path}"), body.to_string()).await
-    }
-
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send("PATCH", &format!("/api/v1{path}"), body.to_string()).await
     }
@@ -211,6 +209,12 @@ impl Client {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         (parts.status.as_u16(), parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
+    }
+
+    /// Sends a request that was made by hand and returns what is around the answer.
+    pub(crate) async fn exchange(&self, request: Request<Body>) -> (u16, HeaderMap) {
+        let response = self.routes.clone().oneshot(request).await.expect("an answer");
+        (response.status().as_u16(), response.headers().clone())
     }
 
     /// Sends a request that was made by hand, with the client's headers.

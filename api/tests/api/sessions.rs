@@ -119,7 +119,7 @@ async fn ten_failures_close_an_address_for_a_while(t: Testbed) {
             let case = if i % 2 == 0 { email.to_owned() } else { email.to_uppercase() };
             server.anybody.post(LOGIN, credentials(&case, "wrong")).await.expect(401);
         }
-        let refused = server.anybody.post(LOGIN, credentials(email, PASSWORD)).await.fails(429, "too_many");
+        let refused = server.anybody.post(LOGIN, credentials(email, PASSWORD)).await.fails(429, "too_many_requests");
         assert_eq!(refused.header("retry-after"), Some("901"), "{email}");
     }
     let cleo = server.bed.customer.email.clone();
@@ -183,5 +183,5 @@ async fn the_present_password_cannot_be_guessed_either(t: Testbed) {
     for _ in 0..10 {
         lea.put("/me/password", body.clone()).await.expect(422);
     }
-    lea.put("/me/password", body).await.fails(429, "too_many");
+    lea.put("/me/password", body).await.fails(429, "too_many_requests");
 }

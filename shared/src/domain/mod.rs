@@ -5,6 +5,7 @@ pub mod cause;
 pub mod definition;
 pub mod escalation;
 pub mod event;
+pub mod import;
 pub mod job;
 pub mod oncall;
 pub mod quiet;
@@ -68,7 +69,7 @@ macro_rules! text_enum {
         $(#[$doc])*
         #[sqlx(type_name = "text")]
         pub enum $name {
-            $($(#[$vdoc])* #[serde(rename = $text $(, alias = $alias)*)] #[sqlx(rename = $text)] $variant,)*
+            $($(#[$vdoc])* #[serde(rename = $text $(, alias = $alias)*)] #[schema(rename = $text)] #[sqlx(rename = $text)] $variant,)*
         }
 
         impl $name {

@@ -92,6 +92,7 @@ into_value! {
     crate::ids::FamilyId => Uuid(|v: crate::ids::FamilyId| v.0),
     crate::ids::ApiKeyId => Uuid(|v: crate::ids::ApiKeyId| v.0),
     crate::ids::ContactId => Uuid(|v: crate::ids::ContactId| v.0),
+    crate::ids::ImportId => Uuid(|v: crate::ids::ImportId| v.0),
 }
 
 macro_rules! text_into_value {
