@@ -36,6 +36,8 @@ pub(crate) struct Issuer {
 /// What the issuer says of somebody.
 #[derive(Debug, Deserialize)]
 struct Claims {
+    /// The library would also take a list of issuers.
+    iss: String,
     sub: String,
     /// Seconds since the epoch, which may be fractions.
     exp: f64,
@@ -85,6 +87,9 @@ impl Issuer {
         // The library would ask this machine's clock; below the one is asked that all processes share.
         rules.validate_exp = false;
         let claims = jsonwebtoken::decode::<Claims>(token, &key.key, &rules).map_err(|_| INVALID)?.claims;
+        if claims.iss != self.settings.issuer {
+            return Err(INVALID);
+        }
         #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are far below 2^52")]
         let now = now.timestamp() as f64;
         if claims.exp + LEEWAY <= now {

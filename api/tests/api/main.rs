@@ -23,6 +23,8 @@ mod exporting;
 mod failing;
 mod filtering;
 mod importing;
+mod labels;
+mod leaks;
 mod limits;
 mod notifications;
 mod opening;

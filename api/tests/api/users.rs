@@ -68,7 +68,7 @@ async fn a_made_password_is_shown_once_and_never_again(t: Testbed) {
 async fn staff_see_accounts_and_end_users_do_not(t: Testbed) {
     let server = Server::over(t);
     let list = server.staff.get("/users").await.expect(200);
-    assert_eq!(list.each("name"), ["cleo", "sam"]);
+    assert_eq!(list.each("name"), ["mona", "cleo", "sam"]);
     assert!(!list.text.contains("password"));
     let me = format!("/users/{}", server.bed.customer.id);
     for path in ["/users", &me] {
@@ -171,11 +171,11 @@ async fn accounts_are_listed_page_by_page(t: Testbed) {
     loop {
         let page = server.staff.get(&path).await.expect(200);
         names.extend(page.each("name"));
-        assert_eq!(page.json["meta"]["total"], 5);
+        assert_eq!(page.json["meta"]["total"], 6);
         let Some(cursor) = page.json["meta"]["next_cursor"].as_str() else { break };
         path = format!("/users?limit=2&count=true&cursor={cursor}");
     }
-    assert_eq!(names, ["user2", "user1", "user0", "cleo", "sam"]);
+    assert_eq!(names, ["user2", "user1", "user0", "mona", "cleo", "sam"]);
     for (query, expected) in [
         ("role=manager&limit=1", &["user2"][..]),
         ("q=CLEO", &["cleo"]),

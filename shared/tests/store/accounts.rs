@@ -88,9 +88,9 @@ async fn the_last_enabled_admin_stays_one(t: Testbed) {
     let (one, two) =
         (add(&t, "one@example.org", Role::Admin).await, add(&t, "two@example.org", Role::Admin).await);
     let by = by(&t);
-    let disable = |user: &mut User| user.disabled_at = Some(by.now);
+    let disable: fn(&mut User) = |user| user.disabled_at = Some(shared::testkit::start());
     write(&t, async |tx| accounts::change(tx, two.id, None, &by, disable).await).await;
-    for change in [&disable as &(dyn Fn(&mut User) + Sync), &|user: &mut User| user.role = Role::Manager] {
+    for change in [disable, |user| user.role = Role::Manager] {
         let error = refused(&t, async |tx| accounts::change(tx, one.id, None, &by, change).await).await;
         assert!(matches!(error, Error::LastAdmin), "{error:?}");
     }
