@@ -77,6 +77,10 @@ pub(crate) struct NewDefinition {}
 #[derive(ToSchema)]
 pub(crate) struct DefinitionEdit {}
 
+/// Stands for a change of a definition that is only tried out.
+#[derive(ToSchema)]
+pub(crate) struct DefinitionChange {}
+
 /// Stands for what a definition said in a version.
 #[derive(ToSchema)]
 pub(crate) struct DefinitionVersion {}
@@ -126,6 +130,14 @@ pub(super) fn schemas() -> Map<String, Value> {
         add(format!("New{camel}"), format!("{} to be added.", capital(noun)), new, all(&["name"]), true);
         let edit = [name.clone(), version()].into_iter().chain(position).collect();
         add(format!("{camel}Edit"), "The fields to change, each as a whole.".into(), edit, Vec::new(), true);
+        let mode = (kind == Kind::Calendar).then(|| ("mode", reference("Mode")));
+        add(
+            format!("{camel}Change"),
+            "The fields to try out.".into(),
+            mode.into_iter().collect(),
+            Vec::new(),
+            true,
+        );
         let actor = ("actor_id", json!({ "type": ["string", "null"], "format": "uuid" }));
         let old = vec![id(), version(), name, ("created_at", time()), actor];
         let head = ["id", "version", "name", "created_at"];

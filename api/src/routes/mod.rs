@@ -8,6 +8,7 @@ mod definitions;
 mod docs;
 mod escalation_policies;
 mod health;
+mod jobs;
 mod notifications;
 pub(crate) mod replans;
 mod schedules;
@@ -98,6 +99,9 @@ fn v1() -> OpenApiRouter<App> {
     tickets
         .routes(routes!(account::show_me, account::change_me))
         .routes(routes!(notifications::list_notifications))
+        .routes(routes!(jobs::list_jobs))
+        .routes(routes!(jobs::show_job))
+        .routes(routes!(jobs::retry_job))
         .routes(routes!(replans::show_replan))
         .routes(routes!(calendars::import_holidays))
         .routes(routes!(escalation_policies::lint_policy))

@@ -21,6 +21,7 @@ mod describing;
 mod editing;
 mod failing;
 mod filtering;
+mod jobs;
 mod limits;
 mod notifications;
 mod opening;

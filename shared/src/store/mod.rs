@@ -11,6 +11,7 @@ pub mod held;
 pub mod idempotency;
 pub mod jobs;
 pub mod leases;
+pub mod ledger;
 pub mod notifications;
 pub mod preferences;
 pub mod query;

@@ -19,6 +19,7 @@ mod idempotency;
 mod job_leases;
 mod jobs;
 mod leases;
+mod ledger;
 mod notifications;
 mod preferences;
 mod recipients;
