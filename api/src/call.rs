@@ -65,8 +65,8 @@ pub(crate) struct Call {
     /// The claim on the request's idempotency key, if it has one.
     pub(crate) claim: Option<ClaimToken>,
     ip: Option<String>,
-    /// The version that `If-Match` names.
-    if_match: Option<i64>,
+    /// The version that `If-Match` names; only what changes a version looks at it.
+    if_match: Result<Option<i64>, ApiError>,
 }
 
 impl FromRequestParts<App> for Call {
@@ -131,7 +131,7 @@ impl Call {
         let Account { user, caller } = account;
         let ip = client::address(&parts.extensions).map(|address| address.to_string());
         let claim = parts.extensions.get::<ClaimToken>().copied();
-        Ok(Self { app: app.clone(), user, caller, claim, ip, if_match: if_match(&parts.headers)? })
+        Ok(Self { app: app.clone(), user, caller, claim, ip, if_match: if_match(&parts.headers) })
     }
 }
 
@@ -152,9 +152,12 @@ pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Accou
 
 fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let value = value.to_str().unwrap_or_default().trim();
-    if value == "*" {
-        return Ok(None);
+    let value = value.to_str().unwrap_or("?").trim();
+    match value {
+        "*" => return Ok(None),
+        // A list without any version matches none.
+        "" => return Err(ApiError::Stale("If-Match names no version.".into())),
+        _ => {}
     }
     let version = value.trim_start_matches("W/").trim_matches('"').parse();
     version.map(Some).map_err(|_| {
@@ -170,7 +173,7 @@ impl Call {
 
     /// The version the caller expects, from `If-Match` or from the body.
     pub(crate) fn expects(&self, in_body: Option<i64>) -> Result<Option<i64>, ApiError> {
-        match (self.if_match, in_body) {
+        match (self.if_match.clone()?, in_body) {
             (Some(header), Some(body)) if header != body => {
                 let why = "Must be the version that If-Match names, where both are sent.";
                 Err(ApiError::field("invalid", "version", why))
@@ -179,10 +182,14 @@ impl Call {
         }
     }
 
+    fn has_if_match(&self) -> bool {
+        matches!(self.if_match, Ok(Some(_)))
+    }
+
     /// Renders a desk error: a stale version is 412 where `If-Match` named it, 409 where the body did.
     pub(crate) fn refused(&self, error: desk::Error) -> ApiError {
         match error {
-            desk::Error::Stale { .. } if self.if_match.is_some() => {
+            desk::Error::Stale { .. } if self.has_if_match() => {
                 ApiError::Stale(format!("{}.", capital(&error.to_string())))
             }
             error => error.into(),
@@ -192,7 +199,7 @@ impl Call {
     /// Renders why a definition was not changed, in the same way.
     pub(crate) fn unchanged(&self, error: definitions::Error) -> ApiError {
         match error {
-            definitions::Error::Stale { .. } if self.if_match.is_some() => {
+            definitions::Error::Stale { .. } if self.has_if_match() => {
                 ApiError::Stale(format!("{}.", capital(&error.to_string())))
             }
             error => error.into(),
@@ -295,7 +302,7 @@ impl FromRequest<App> for CalendarFile {
     }
 }
 
-fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
+pub(crate) fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value.is_some_and(|v| v.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted))
 }

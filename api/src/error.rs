@@ -40,6 +40,8 @@ pub(crate) enum ApiError {
     NotJson,
     /// 415, where a calendar is wanted.
     NotCalendar,
+    /// 415, where a CSV file is wanted.
+    NotCsv,
     /// 422: fields that cannot be used, all of them.
     Invalid(Vec<FieldError>),
     /// 429: too many requests; after so many seconds there may be more.
@@ -143,6 +145,12 @@ impl ApiError {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "not_calendar",
                 "Send the body as an iCalendar file, with Content-Type: text/calendar.".into(),
+            ),
+            Self::NotCsv => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not_csv",
+                "Send a CSV file, with Content-Type: text/csv, or as the field file of multipart/form-data."
+                    .into(),
             ),
             Self::Invalid(errors) => {
                 let fields: Vec<&str> = errors.iter().filter_map(|e| e.field.as_deref()).collect();

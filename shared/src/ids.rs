@@ -75,6 +75,8 @@ ids! {
     BlobId
     /// A change of a definition on its way to the clocks that run.
     ReplanId
+    /// Tickets by the thousand, out of one file.
+    ImportId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

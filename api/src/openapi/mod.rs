@@ -43,6 +43,8 @@ pub(crate) struct Parts;
 const TAGS: &[(&str, &str)] = &[
     ("accounts", "Signing in, and the caller's own account."),
     ("tickets", "Incidents and requests, and what happens to them."),
+    ("imports", "Tickets from CSV files."),
+    ("reports", "What the service desk has done."),
     ("slas", "The clocks of a ticket, and why they are due when they are."),
     ("notifications", "Who was told what."),
     ("calendars", "When time counts."),

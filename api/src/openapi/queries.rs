@@ -201,3 +201,46 @@ pub(crate) struct Period {
     #[param(example = "2026-03-08T00:00:00Z")]
     to: DateTime,
 }
+
+/// Which days a report is about.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Window {
+    /// From here on; 30 days before `to` unless given, and at most 366.
+    #[param(example = "2026-03-01T00:00:00Z")]
+    from: Option<DateTime>,
+    /// Until right before; now unless given.
+    #[param(example = "2026-04-01T00:00:00Z")]
+    to: Option<DateTime>,
+}
+
+/// How many.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Limit {
+    /// At most as many.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<i64>,
+}
+
+/// How a report is broken down.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Breakdown {
+    /// May be repeated; all clocks together unless given.
+    #[param(inline)]
+    group_by: Option<Vec<Dimension>>,
+    /// At most as many rows.
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<i64>,
+}
+
+/// What clocks are counted together by.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum Dimension {
+    Priority,
+    Team,
+    Day,
+    Metric,
+}

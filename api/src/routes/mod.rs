@@ -7,10 +7,13 @@ mod definition_list;
 mod definitions;
 mod docs;
 mod escalation_policies;
+mod exports;
 mod health;
+mod imports;
 mod jobs;
 mod notifications;
 pub(crate) mod replans;
+mod reports;
 mod schedules;
 mod slas;
 mod ticket_form;
@@ -42,6 +45,9 @@ use crate::{client, idempotency, limits, observe, openapi, surroundings};
 
 /// How long any request may take; the claim on an idempotency key stands longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one that brings a file may take: 200 MiB over a slow line.
+const UPLOAD: Duration = Duration::from_secs(900);
 
 /// All routes, over what their handlers share.
 ///
@@ -103,6 +109,7 @@ fn v1() -> OpenApiRouter<App> {
         .routes(routes!(jobs::show_job))
         .routes(routes!(jobs::retry_job))
         .routes(routes!(replans::show_replan))
+        .merge(bulk())
         .routes(routes!(calendars::import_holidays))
         .routes(routes!(escalation_policies::lint_policy))
         .routes(routes!(schedules::show_on_call))
@@ -116,6 +123,22 @@ fn v1() -> OpenApiRouter<App> {
         .merge(family::<escalation::Definition>("escalation-policies"))
         .merge(family::<oncall::Definition>("schedules"))
         .merge(family::<team::Definition>("teams"))
+}
+
+/// The routes of what concerns many tickets at once.
+fn bulk() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(imports::import_tickets))
+        // Files are streamed, and bounded where they are read.
+        .layer(DefaultBodyLimit::disable())
+        .routes(routes!(exports::export_tickets))
+        .routes(routes!(imports::list_imports))
+        .routes(routes!(imports::show_import))
+        .routes(routes!(imports::export_errors))
+        .routes(routes!(reports::top_assignees))
+        .routes(routes!(reports::latency))
+        .routes(routes!(reports::sla_compliance))
+        .routes(routes!(reports::breaches))
 }
 
 /// The routes of definitions that clocks run by.
@@ -166,6 +189,7 @@ fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, limit: Duration
 }
 
 async fn answer_within(limit: Duration, request: Request, next: Next) -> Response {
+    let limit = if request.uri().path() == "/api/v1/tickets/import" { UPLOAD } else { limit };
     let answer = tokio::time::timeout(limit, next.run(request)).await;
     answer.unwrap_or_else(|_| ApiError::Unavailable(format!("no answer within {limit:?}")).into_response())
 }

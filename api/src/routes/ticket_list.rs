@@ -56,7 +56,8 @@ pub(super) async fn with_labels(
     Ok(tickets.into_iter().map(view).collect())
 }
 
-fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
+/// Reads which tickets are meant; the order in words; and whether to count them.
+pub(super) fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
     let sort = form.line("sort", 20).flatten().unwrap_or_else(|| "-created_at".into());
     let by = match sort.strip_prefix('-').unwrap_or(&sort) {
         "created_at" => SortBy::CreatedAt,

@@ -5,6 +5,7 @@ pub mod cause;
 pub mod definition;
 pub mod escalation;
 pub mod event;
+pub mod import;
 pub mod job;
 pub mod oncall;
 pub mod quiet;

@@ -87,6 +87,7 @@ into_value! {
     crate::ids::DefinitionId => Uuid(|v: crate::ids::DefinitionId| v.0),
     crate::ids::VersionId => Uuid(|v: crate::ids::VersionId| v.0),
     crate::ids::ReplanId => Uuid(|v: crate::ids::ReplanId| v.0),
+    crate::ids::ImportId => Uuid(|v: crate::ids::ImportId| v.0),
 }
 
 macro_rules! text_into_value {

@@ -5,6 +5,7 @@ mod audit;
 mod digest;
 mod hold;
 mod housekeeping;
+mod import;
 mod notify;
 #[cfg(test)]
 mod outage;
@@ -17,7 +18,9 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use shared::domain::job::{Audit, Digest, Noop, Notify, Prune, Replan, SendMail, SendWebhook, TidyRedis};
+use shared::domain::job::{
+    Audit, Digest, ImportTickets, Noop, Notify, Prune, Replan, SendMail, SendWebhook, TidyRedis,
+};
 
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::{Registry, Run};
@@ -27,7 +30,13 @@ pub(crate) use send_webhook::tell;
 pub(crate) fn registry() -> Registry {
     let telling =
         Registry::default().with::<Notify>().with::<SendMail>().with::<Digest>().with::<SendWebhook>();
-    telling.with::<Audit>().with::<Replan>().with::<Prune>().with::<TidyRedis>().with::<Noop>()
+    telling
+        .with::<Audit>()
+        .with::<Replan>()
+        .with::<ImportTickets>()
+        .with::<Prune>()
+        .with::<TidyRedis>()
+        .with::<Noop>()
 }
 
 impl Run for Noop {
