@@ -10,7 +10,7 @@ use shared::time::Timestamp as DateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::parts::{address, labels, time_zone, week};
+use super::parts::{address, labels, time_zone, time_zone_or_null, week};
 
 /// Who signs in.
 #[derive(ToSchema)]
@@ -27,7 +27,7 @@ pub(crate) struct Credentials {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AccountEdit {
     /// A zone of the IANA database.
-    #[schema(schema_with = time_zone)]
+    #[schema(schema_with = time_zone_or_null)]
     tz: Option<String>,
     quiet_hours: Option<QuietHours>,
 }

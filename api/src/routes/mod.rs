@@ -14,6 +14,7 @@ mod events;
 mod exports;
 mod health;
 mod imports;
+mod jobs;
 mod labels;
 mod notifications;
 pub(crate) mod replans;
@@ -129,6 +130,9 @@ fn v1() -> OpenApiRouter<App> {
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::resend_delivery))
         .routes(routes!(deliveries::test_webhook))
+        .routes(routes!(jobs::list_jobs))
+        .routes(routes!(jobs::show_job))
+        .routes(routes!(jobs::retry_job))
         .routes(routes!(replans::show_replan))
         .merge(bulk())
         .routes(routes!(calendars::import_holidays))

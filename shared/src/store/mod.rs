@@ -20,6 +20,7 @@ pub mod imports;
 pub mod jobs;
 pub mod labels;
 pub mod leases;
+pub mod ledger;
 pub mod maintenance;
 pub mod notifications;
 pub mod preferences;

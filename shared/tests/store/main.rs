@@ -27,6 +27,7 @@ mod job_leases;
 mod jobs;
 mod labels;
 mod leases;
+mod ledger;
 mod long_lists;
 mod maintenance;
 mod notifications;
