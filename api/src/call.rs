@@ -217,7 +217,7 @@ impl Call {
 
     /// Says that a version is stale: 412 where `If-Match` named it, 409 where the body did.
     pub(crate) fn stale(&self, why: String) -> ApiError {
-        if self.if_match.is_some() {
+        if self.has_if_match() {
             ApiError::Stale(why)
         } else {
             ApiError::Conflict("version_conflict", why)
@@ -237,7 +237,7 @@ impl Call {
     /// Renders why an account, a key or a contact was not changed, in the same way.
     pub(crate) fn unedited(&self, error: edit::Error) -> ApiError {
         match error {
-            edit::Error::Stale { .. } if self.if_match.is_some() => {
+            edit::Error::Stale { .. } if self.has_if_match() => {
                 ApiError::Stale(format!("{}.", capital(&error.to_string())))
             }
             error => error.into(),
