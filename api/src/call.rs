@@ -230,7 +230,11 @@ impl Call {
 
     /// The caller as one who changes accounts, now.
     pub(crate) fn on_record(&self) -> accounts::By {
-        accounts::By { actor: Some(self.user.id), ip: self.ip.clone(), now: self.app.process.desk.clock.now() }
+        accounts::By {
+            actor: Some(self.user.id),
+            ip: self.ip.clone(),
+            now: self.app.process.desk.clock.now(),
+        }
     }
 
     /// Refuses callers whose role may not read what is in an area.

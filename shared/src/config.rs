@@ -1,8 +1,8 @@
 //! Settings from environment variables. A bad value stops the process at start, with the variable's name and what
 //! it should hold; its content is not repeated, since it may be a secret.
 
-mod oidc;
 pub mod http;
+mod oidc;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

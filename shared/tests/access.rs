@@ -65,7 +65,8 @@ fn several_relations_allow_what_one_of_them_allows() {
         for (role, row) in Role::ALL.iter().zip(rows) {
             for bits in 0..8_usize {
                 let [own, assigned, team] = [0, 1, 2].map(|bit| bits >> bit & 1 == 1);
-                let any = [own, assigned, team, true].into_iter().enumerate().any(|(at, is)| is && yes(row, at));
+                let any =
+                    [own, assigned, team, true].into_iter().enumerate().any(|(at, is)| is && yes(row, at));
                 let relation = Relation { own, assigned, team };
                 assert_eq!(role.may(action, relation), any, "{role} {action:?} {relation:?}");
             }

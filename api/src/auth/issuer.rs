@@ -76,12 +76,14 @@ impl Issuer {
         const INVALID: Refused = "The token is not valid; sign in again.";
         let header = jsonwebtoken::decode_header(token).map_err(|_| INVALID)?;
         let kid = header.kid.as_deref().ok_or("The token names no key.")?;
-        let key = self.keys.find(kid, now).await.ok_or("The token names a key that its issuer does not have.")?;
+        let key =
+            self.keys.find(kid, now).await.ok_or("The token names a key that its issuer does not have.")?;
         // The algorithm is the key's, never the token's: so no public key is ever taken for a secret.
         let mut rules = Validation::new(key.algorithm);
         rules.set_issuer(&[&self.settings.issuer]);
         rules.set_audience(&[&self.settings.audience]);
-        rules.required_spec_claims = ["iss", "aud", "exp", "sub"].map(str::to_owned).into_iter().collect::<HashSet<_>>();
+        rules.required_spec_claims =
+            ["iss", "aud", "exp", "sub"].map(str::to_owned).into_iter().collect::<HashSet<_>>();
         // The library would ask this machine's clock; below the one is asked that all processes share.
         rules.validate_exp = false;
         let claims = jsonwebtoken::decode::<Claims>(token, &key.key, &rules).map_err(|_| INVALID)?.claims;
@@ -96,7 +98,8 @@ impl Issuer {
         if claims.nbf.is_some_and(|nbf| nbf - LEEWAY > now) {
             return Err("The token is not valid yet.");
         }
-        let usable = (1..=255).contains(&claims.sub.chars().count()) && !claims.sub.contains(char::is_control);
+        let usable =
+            (1..=255).contains(&claims.sub.chars().count()) && !claims.sub.contains(char::is_control);
         if usable { Ok(claims) } else { Err(INVALID) }
     }
 

@@ -84,7 +84,11 @@ pub(crate) async fn check(app: &App, email: &str, password: String) -> Result<Op
         let _ = tx.commit().await?;
         if failures == FAILURES {
             let id = id.map(tracing::field::display);
-            tracing::warn!(user.id = id, failures, "an address is refused until its failed sign-ins are forgotten");
+            tracing::warn!(
+                user.id = id,
+                failures,
+                "an address is refused until its failed sign-ins are forgotten"
+            );
         }
     }
     Ok(user)

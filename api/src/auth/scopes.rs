@@ -28,10 +28,16 @@ fn needed(method: &Method, route: &str) -> Need {
             either(Scope::ReadTickets, Scope::WriteTickets)
         }
         "reports" => Need::Scope(Scope::ReadReports),
-        "calendars" | "sla-policies" | "escalation-policies" | "schedules" | "teams" | "replans"
-        | "webhooks" | "api-keys" | "jobs" | "notifications" => {
-            either(Scope::ReadSettings, Scope::WriteSettings)
-        }
+        "calendars"
+        | "sla-policies"
+        | "escalation-policies"
+        | "schedules"
+        | "teams"
+        | "replans"
+        | "webhooks"
+        | "api-keys"
+        | "jobs"
+        | "notifications" => either(Scope::ReadSettings, Scope::WriteSettings),
         // Who makes an account or chooses its password, address or role could sign in as somebody without a scope.
         "users" if reads || *method == Method::DELETE => either(Scope::ReadSettings, Scope::WriteSettings),
         "me" if route == "/me" && reads => Need::Any,

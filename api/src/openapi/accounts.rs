@@ -25,7 +25,12 @@ pub(crate) struct NewPassword {
     #[schema(format = "lines", max_length = 1000, example = "correct horse battery staple")]
     old_password: String,
     /// Not the address of the account.
-    #[schema(format = "lines", min_length = 12, max_length = 1000, example = "incorrect zebra charger paperclip")]
+    #[schema(
+        format = "lines",
+        min_length = 12,
+        max_length = 1000,
+        example = "incorrect zebra charger paperclip"
+    )]
     new_password: String,
 }
 
@@ -39,7 +44,13 @@ pub(crate) struct NewUser {
     name: String,
     role: Role,
     /// Made, and shown in the answer, unless given.
-    #[schema(format = "lines", min_length = 12, max_length = 1000, nullable = false, example = "correct horse battery staple")]
+    #[schema(
+        format = "lines",
+        min_length = 12,
+        max_length = 1000,
+        nullable = false,
+        example = "correct horse battery staple"
+    )]
     password: Option<String>,
 }
 
@@ -56,7 +67,13 @@ pub(crate) struct UserEdit {
     #[schema(nullable = false)]
     disabled: Option<bool>,
     /// Not of one's own account.
-    #[schema(format = "lines", min_length = 12, max_length = 1000, nullable = false, example = "correct horse battery staple")]
+    #[schema(
+        format = "lines",
+        min_length = 12,
+        max_length = 1000,
+        nullable = false,
+        example = "correct horse battery staple"
+    )]
     password: Option<String>,
     /// The version that is changed.
     #[schema(minimum = 1, example = 3)]

@@ -87,8 +87,9 @@ pub(super) async fn refresh(
     State(app): State<App>,
     Body(mut form): Body,
 ) -> Result<Envelope<TokenView>, ApiError> {
-    const REFUSED: ApiError =
-        ApiError::Unauthorized("The refresh token is not valid, has expired or was used before; sign in again.");
+    const REFUSED: ApiError = ApiError::Unauthorized(
+        "The refresh token is not valid, has expired or was used before; sign in again.",
+    );
     let token = form.required("refresh_token", |f, name| f.line(name, 500));
     form.finish()?;
     let now = app.process.desk.clock.now();

@@ -34,7 +34,8 @@ pub(super) struct BookView {
 
 impl From<Contact> for BookView {
     fn from(contact: Contact) -> Self {
-        let Contact { id, name, email, phone, organization, notes, version, created_at, updated_at } = contact;
+        let Contact { id, name, email, phone, organization, notes, version, created_at, updated_at } =
+            contact;
         Self { id, name, email, phone, organization, notes, version, created_at, updated_at }
     }
 }

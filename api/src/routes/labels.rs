@@ -50,9 +50,8 @@ pub(super) async fn list_labels(
     query.finish()?;
     let db = &call.app.process.db;
     let mut found = labels::list(db, &filter).await?;
-    let mut meta = cursor::cut(&mut found, limit, |last| {
-        cursor::write(ORDER, Behind { label: last.label.clone() })
-    });
+    let mut meta =
+        cursor::cut(&mut found, limit, |last| cursor::write(ORDER, Behind { label: last.label.clone() }));
     if count == Some(true) {
         meta["total"] = labels::count(db, &filter).await?.into();
     }

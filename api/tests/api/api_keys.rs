@@ -54,12 +54,16 @@ async fn a_key_acts_as_its_owner_within_its_scopes(t: Testbed) {
     writes.get(&path).await.fails(403, "forbidden");
     // The owner is an end user, and a key never makes more of them.
     writes.get("/teams").await.fails(403, "forbidden");
-    writes.patch(&crate::server::at(&ticket, "/status"), json!({ "status": "resolved" })).await.fails(403, "forbidden");
+    writes
+        .patch(&crate::server::at(&ticket, "/status"), json!({ "status": "resolved" }))
+        .await
+        .fails(403, "forbidden");
 }
 
 /// Whoever adds a family of routes says in `scopes.rs` what it needs; what is left to people only is listed here.
 async fn every_route_asks_for_a_scope_or_for_a_person(t: Testbed) {
-    const PEOPLE_ONLY: [&str; 3] = ["post /api/v1/users", "patch /api/v1/users/{id}", "put /api/v1/me/password"];
+    const PEOPLE_ONLY: [&str; 3] =
+        ["post /api/v1/users", "patch /api/v1/users/{id}", "put /api/v1/me/password"];
     let server = Server::over(t);
     let (_, admin) = server.hire("ada@example.org", Role::Admin).await;
     let all: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
@@ -90,7 +94,9 @@ async fn every_route_asks_for_a_scope_or_for_a_person(t: Testbed) {
             for (scope, client) in &narrow {
                 match refusal(client).await {
                     None => good.push(*scope),
-                    Some(message) => assert!(message.starts_with("The API key lacks the scope "), "{place}: {message}"),
+                    Some(message) => {
+                        assert!(message.starts_with("The API key lacks the scope "), "{place}: {message}")
+                    }
                 }
             }
             let any = place == "get /api/v1/me";
@@ -108,7 +114,8 @@ async fn every_route_asks_for_a_scope_or_for_a_person(t: Testbed) {
 async fn a_key_is_shown_once_and_stored_hashed(t: Testbed) {
     let server = Server::over(t);
     let staff = server.staff.with("idempotency-key", "k");
-    let body = json!({ "name": "Monitoring", "scopes": ["tickets:read", "tickets:read"], "expires_at": null });
+    let body =
+        json!({ "name": "Monitoring", "scopes": ["tickets:read", "tickets:read"], "expires_at": null });
     let made = staff.post("/api-keys", body.clone()).await.expect(201);
     let key = text(&made.data()["key"]).to_owned();
     assert!(key.starts_with(&format!("{}_", text(&made.data()["prefix"]))) && key.len() == 79, "{key}");
@@ -121,7 +128,8 @@ async fn a_key_is_shown_once_and_stored_hashed(t: Testbed) {
     let secret = key.rsplit_once('_').map(|(_, secret)| secret).unwrap();
     let stored: Vec<(String,)> = query("SELECT secret_hash FROM api_keys").all(&server.bed.db).await.unwrap();
     assert!(stored.len() == 1 && stored[0].0.len() == 64 && !stored[0].0.contains(secret));
-    let bodies: Vec<(Option<String>,)> = query("SELECT body FROM idempotency_keys").all(&server.bed.db).await.unwrap();
+    let bodies: Vec<(Option<String>,)> =
+        query("SELECT body FROM idempotency_keys").all(&server.bed.db).await.unwrap();
     assert!(bodies.iter().all(|(body,)| body.as_ref().is_none_or(|body| !body.contains(secret))));
 }
 
@@ -158,8 +166,12 @@ async fn what_is_no_key_is_refused(t: Testbed) {
     server.staff.post("/api-keys", json!({})).await.blames(&[("name", "required"), ("scopes", "required")]);
     let past = server.bed.now() - TimeDelta::seconds(1);
     let odd = json!({ "name": "", "scopes": ["everything"], "expires_at": past, "user_id": "x" });
-    let blamed =
-        [("expires_at", "invalid"), ("name", "empty"), ("scopes[0]", "unknown_value"), ("user_id", "unknown")];
+    let blamed = [
+        ("expires_at", "invalid"),
+        ("name", "empty"),
+        ("scopes[0]", "unknown_value"),
+        ("user_id", "unknown"),
+    ];
     server.staff.post("/api-keys", odd).await.blames(&blamed);
     let none = json!({ "name": "x", "scopes": [] });
     server.staff.post("/api-keys", none).await.blames(&[("scopes", "empty")]);
@@ -175,10 +187,17 @@ async fn a_key_makes_no_key_that_may_more(t: Testbed) {
     let more = json!({ "name": "x", "scopes": ["settings:read", "tickets:read"], "expires_at": until });
     let refused = holder.post("/api-keys", more).await.blames(&[("scopes", "invalid")]);
     assert!(refused.text.contains("lacks tickets:read itself"), "{}", refused.text);
-    let longer = json!({ "name": "x", "scopes": ["settings:read"], "expires_at": until + TimeDelta::seconds(1) });
+    let longer =
+        json!({ "name": "x", "scopes": ["settings:read"], "expires_at": until + TimeDelta::seconds(1) });
     holder.post("/api-keys", longer).await.blames(&[("expires_at", "invalid")]);
-    holder.post("/api-keys", json!({ "name": "x", "scopes": ["settings:read"] })).await.blames(&[("expires_at", "invalid")]);
-    holder.patch(&one(own.data()), json!({ "scopes": ["tickets:write"] })).await.blames(&[("scopes", "invalid")]);
+    holder
+        .post("/api-keys", json!({ "name": "x", "scopes": ["settings:read"] }))
+        .await
+        .blames(&[("expires_at", "invalid")]);
+    holder
+        .patch(&one(own.data()), json!({ "scopes": ["tickets:write"] }))
+        .await
+        .blames(&[("scopes", "invalid")]);
     let less = json!({ "name": "x", "scopes": ["settings:read"], "expires_at": until });
     holder.post("/api-keys", less).await.expect(201);
 }
@@ -235,7 +254,10 @@ async fn a_key_is_renamed_and_narrowed(t: Testbed) {
     let server = Server::over(t);
     let (key, holder) = make(&server, &server.staff, &["tickets:read", "tickets:write"]).await;
     let path = one(&key);
-    let changed = server.staff.patch(&path, json!({ "name": "Reader", "scopes": ["tickets:read"], "version": 1 })).await;
+    let changed = server
+        .staff
+        .patch(&path, json!({ "name": "Reader", "scopes": ["tickets:read"], "version": 1 }))
+        .await;
     assert_eq!(changed.expect(200).data()["version"], 2);
     holder.post("/tickets", json!({ "title": "x" })).await.fails(403, "forbidden");
     server.staff.patch(&path, json!({ "name": "x", "version": 1 })).await.fails(409, "version_conflict");

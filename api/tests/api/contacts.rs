@@ -68,7 +68,10 @@ async fn contacts_are_listed_page_by_page(t: Testbed) {
         server.staff.post("/contacts", body).await.expect(201);
     }
     let first = server.staff.get("/contacts?limit=2&count=true").await.expect(200);
-    assert_eq!((first.each("name"), &first.json["meta"]["total"]), (vec!["Cid".into(), "Ben".into()], &3.into()));
+    assert_eq!(
+        (first.each("name"), &first.json["meta"]["total"]),
+        (vec!["Cid".into(), "Ben".into()], &3.into())
+    );
     let cursor = text(&first.json["meta"]["next_cursor"]);
     let second = server.staff.get(&format!("/contacts?limit=2&cursor={cursor}")).await.expect(200);
     assert_eq!((second.each("name"), &second.json["meta"]["has_more"]), (vec!["Ann".into()], &false.into()));
@@ -85,7 +88,8 @@ async fn what_cannot_be_a_contact_is_refused(t: Testbed) {
     let server = Server::over(t);
     let staff = &server.staff;
     staff.post("/contacts", json!({})).await.blames(&[("email", "required"), ("name", "required")]);
-    let odd = json!({ "name": "a\nb", "email": "nobody", "phone": "1".repeat(51), "organization": 1, "id": 2 });
+    let odd =
+        json!({ "name": "a\nb", "email": "nobody", "phone": "1".repeat(51), "organization": 1, "id": 2 });
     staff.post("/contacts", odd).await.blames(&[
         ("email", "invalid"),
         ("id", "unknown"),
@@ -96,7 +100,10 @@ async fn what_cannot_be_a_contact_is_refused(t: Testbed) {
     let made = staff.post("/contacts", ada()).await.expect(201);
     staff.post("/contacts", ada()).await.fails(409, "address_taken");
     let path = format!("/contacts/{}", text(&made.data()["id"]));
-    staff.patch(&path, json!({ "name": null, "email": null })).await.blames(&[("email", "required"), ("name", "required")]);
+    staff
+        .patch(&path, json!({ "name": null, "email": null }))
+        .await
+        .blames(&[("email", "required"), ("name", "required")]);
     staff.get("/contacts/none").await.fails(404, "not_found");
 }
 
@@ -108,7 +115,10 @@ async fn tickets_keep_their_own_copy_and_are_found_by_it(t: Testbed) {
     let path = format!("/contacts/{}", text(&made.data()["id"]));
     server.staff.delete(&path).await.expect(204);
     let found = server.staff.get("/tickets?contact=ADA@example.org&count=true").await.expect(200);
-    assert_eq!((found.each("number"), &found.json["meta"]["total"]), (vec![text(&ticket["number"]).to_owned()], &1.into()));
+    assert_eq!(
+        (found.each("number"), &found.json["meta"]["total"]),
+        (vec![text(&ticket["number"]).to_owned()], &1.into())
+    );
     assert_eq!(found.data()[0]["contact"]["name"], "Ada");
     assert_eq!(server.staff.get("/tickets?contact=ada").await.expect(200).each("number"), [""; 0]);
 }

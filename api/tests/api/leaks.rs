@@ -110,7 +110,10 @@ async fn every_route_answers_for_others_tickets_as_for_unknown_ones(t: Testbed) 
         let bulk = |name: &str| json!({ "ticket_ids": [name], "status": "open" });
         let theirs = eve.post("/tickets/bulk-status", bulk(name)).await;
         let unknown = eve.post("/tickets/bulk-status", bulk(none)).await;
-        assert_eq!((theirs.status, theirs.text.replace(name, "?")), (unknown.status, unknown.text.replace(none, "?")));
+        assert_eq!(
+            (theirs.status, theirs.text.replace(name, "?")),
+            (unknown.status, unknown.text.replace(none, "?"))
+        );
     }
     let after = server.staff.get(&crate::server::at(&ticket, "")).await.expect(200);
     assert_eq!(*after.data(), ticket, "nothing was changed");

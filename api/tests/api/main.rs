@@ -40,6 +40,6 @@ mod searching;
 mod server;
 mod sessions;
 mod signing_in;
-mod users;
 mod surroundings;
+mod users;
 mod workflow;

@@ -187,7 +187,8 @@ async fn somebody_without_an_account_gets_one_where_that_is_allowed(t: Testbed) 
     let server = issuer.server(t, &[]);
     let mut claims = issuer.claims(&server);
     (claims["sub"], claims["email"]) = ("new".into(), "New@example.org".into());
-    (claims["name"], claims["groups"]) = ("New\u{7} Person".into(), json!(["staff", "team_lead", "end_user"]));
+    (claims["name"], claims["groups"]) =
+        ("New\u{7} Person".into(), json!(["staff", "team_lead", "end_user"]));
     let token = sign(&FIRST, Algorithm::RS256, &claims);
     me(&server, &token).await.fails(401, "unauthorized");
     let Server { bed, .. } = server;
@@ -195,14 +196,18 @@ async fn somebody_without_an_account_gets_one_where_that_is_allowed(t: Testbed) 
     let both = tokio::join!(me(&server, &token), me(&server, &token));
     let (first, second) = (both.0.expect(200), both.1.expect(200));
     assert_eq!(first.data(), second.data());
-    assert_eq!((&first.data()["email"], &first.data()["name"]), (&"new@example.org".into(), &"New Person".into()));
+    assert_eq!(
+        (&first.data()["email"], &first.data()["name"]),
+        (&"new@example.org".into(), &"New Person".into())
+    );
     assert_eq!(first.data()["role"], Role::TeamLead.as_str());
     // There is no password to sign in with.
     for password in ["", "nobody's"] {
         let body = json!({ "email": "new@example.org", "password": password });
         assert_ne!(server.anybody.post("/auth/login", body).await.status, 200);
     }
-    (claims["sub"], claims["email"], claims["groups"]) = ("plain".into(), "plain@example.org".into(), "king".into());
+    (claims["sub"], claims["email"], claims["groups"]) =
+        ("plain".into(), "plain@example.org".into(), "king".into());
     let plain = me(&server, &sign(&FIRST, Algorithm::RS256, &claims)).await.expect(200);
     assert_eq!(plain.data()["role"], "end_user");
 }
@@ -304,7 +309,8 @@ async fn times_are_judged_by_our_clock_with_some_leeway(t: Testbed) {
 async fn keys_are_fetched_when_they_are_new_and_at_most_once_a_minute(t: Testbed) {
     let issuer = Issuer::start(&[&FIRST]).await;
     let server = issuer.server(t, &[]);
-    let token = async |pair: &Pair| me(&server, &sign(pair, Algorithm::RS256, &issuer.claims(&server))).await.status;
+    let token =
+        async |pair: &Pair| me(&server, &sign(pair, Algorithm::RS256, &issuer.claims(&server))).await.status;
     assert_eq!((token(&FIRST).await, issuer.asked()), (200, 1));
     issuer.publish(&[&SECOND]);
     for _ in 0..5 {

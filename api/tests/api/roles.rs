@@ -87,7 +87,8 @@ async fn cast(server: &Server) -> Vec<Actress> {
     let (stranger, _) = server.member(Role::DevopsEngineer).await;
     let mut cast = Vec::new();
     for role in Role::ALL {
-        let ((mate, _), (user, client)) = (server.member(Role::DevopsEngineer).await, server.member(*role).await);
+        let ((mate, _), (user, client)) =
+            (server.member(Role::DevopsEngineer).await, server.member(*role).await);
         let team = json!({ "members": [user.id, mate.id], "email": null });
         let team = server.bed.define(Kind::Team, &format!("of {role}"), team).await.id;
         cast.push(Actress { id: user.id, role: *role, client, team, mate: mate.id, stranger: stranger.id });
@@ -198,7 +199,13 @@ async fn every_role_sees_and_changes_the_areas_it_may(t: Testbed) {
         ("/schedules", "/schedules/none"),
         ("/teams", "/teams/none"),
     ] {
-        let rows = [("GET", all, STAFF), ("GET", one, STAFF), ("POST", all, LEADS), ("PATCH", one, LEADS), ("DELETE", one, LEADS)];
+        let rows = [
+            ("GET", all, STAFF),
+            ("GET", one, STAFF),
+            ("POST", all, LEADS),
+            ("PATCH", one, LEADS),
+            ("DELETE", one, LEADS),
+        ];
         table.extend(rows);
     }
     let server = Server::over(t);
@@ -206,7 +213,11 @@ async fn every_role_sees_and_changes_the_areas_it_may(t: Testbed) {
         for (method, path, expected) in &table {
             let status = client.send(method, &format!("/api/v1{path}"), "").await.status;
             assert!(matches!(status, 200 | 403 | 404 | 422), "{role} {method} {path}: {status}");
-            assert_eq!(status != 403, expected.as_bytes()[column] == b'y', "{role} {method} {path}: {status}");
+            assert_eq!(
+                status != 403,
+                expected.as_bytes()[column] == b'y',
+                "{role} {method} {path}: {status}"
+            );
         }
     }
 }

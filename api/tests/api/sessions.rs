@@ -67,8 +67,8 @@ async fn a_refresh_token_used_twice_ends_the_sign_in(t: Testbed) {
 async fn a_refresh_token_ends_with_its_month_its_sign_in_and_its_account(t: Testbed) {
     let server = Server::over(t);
     with_password(&server, LEA, PASSWORD).await;
-    let [ended, late, disabled] =
-        [sign_in(&server).await, sign_in(&server).await, sign_in(&server).await].map(|answer| answer.data()["refresh_token"].clone());
+    let [ended, late, disabled] = [sign_in(&server).await, sign_in(&server).await, sign_in(&server).await]
+        .map(|answer| answer.data()["refresh_token"].clone());
     for _ in 0..2 {
         server.anybody.post("/auth/logout", json!({ "refresh_token": ended })).await.expect(204);
     }
@@ -86,7 +86,10 @@ async fn what_is_no_refresh_token_is_refused(t: Testbed) {
     let anybody = &server.anybody;
     for path in ["/auth/refresh", "/auth/logout"] {
         anybody.post(path, json!({})).await.blames(&[("refresh_token", "required")]);
-        anybody.post(path, json!({ "refresh_token": 1, "x": 2 })).await.blames(&[("refresh_token", "type"), ("x", "unknown")]);
+        anybody
+            .post(path, json!({ "refresh_token": 1, "x": 2 }))
+            .await
+            .blames(&[("refresh_token", "type"), ("x", "unknown")]);
     }
     refresh(&server, &"garbage".into()).await.fails(401, "unauthorized");
     anybody.post("/auth/logout", json!({ "refresh_token": "garbage" })).await.expect(204);
@@ -103,11 +106,13 @@ async fn no_secret_is_stored(t: Testbed) {
     let server = Server::over(t);
     with_password(&server, LEA, PASSWORD).await;
     let token = text(&sign_in(&server).await.data()["refresh_token"]).to_owned();
-    let stored: Vec<(String,)> = query("SELECT token_hash FROM refresh_tokens").all(&server.bed.db).await.unwrap();
+    let stored: Vec<(String,)> =
+        query("SELECT token_hash FROM refresh_tokens").all(&server.bed.db).await.unwrap();
     assert_eq!(stored.len(), 1);
     assert!(stored[0].0.len() == 64 && !stored[0].0.contains(&token));
     server.anybody.post(LOGIN, credentials(LEA, "wrong")).await.expect(401);
-    let counted: Vec<(String,)> = query("SELECT address_hash FROM sign_in_failures").all(&server.bed.db).await.unwrap();
+    let counted: Vec<(String,)> =
+        query("SELECT address_hash FROM sign_in_failures").all(&server.bed.db).await.unwrap();
     assert!(counted.len() == 1 && !counted[0].0.contains("lea"));
 }
 
@@ -119,7 +124,8 @@ async fn ten_failures_close_an_address_for_a_while(t: Testbed) {
             let case = if i % 2 == 0 { email.to_owned() } else { email.to_uppercase() };
             server.anybody.post(LOGIN, credentials(&case, "wrong")).await.expect(401);
         }
-        let refused = server.anybody.post(LOGIN, credentials(email, PASSWORD)).await.fails(429, "too_many_requests");
+        let refused =
+            server.anybody.post(LOGIN, credentials(email, PASSWORD)).await.fails(429, "too_many_requests");
         assert_eq!(refused.header("retry-after"), Some("901"), "{email}");
     }
     let cleo = server.bed.customer.email.clone();
@@ -165,8 +171,12 @@ async fn a_password_that_cannot_be_used_is_refused(t: Testbed) {
     let server = Server::over(t);
     with_password(&server, LEA, PASSWORD).await;
     let lea = bearer(&server, sign_in(&server).await.data());
-    lea.put("/me/password", json!({})).await.blames(&[("new_password", "required"), ("old_password", "required")]);
-    for (new, code) in [("too short", "invalid"), ("Lea@example.org", "invalid"), (&*"x".repeat(1_001), "too_long")] {
+    lea.put("/me/password", json!({}))
+        .await
+        .blames(&[("new_password", "required"), ("old_password", "required")]);
+    for (new, code) in
+        [("too short", "invalid"), ("Lea@example.org", "invalid"), (&*"x".repeat(1_001), "too_long")]
+    {
         let body = json!({ "old_password": PASSWORD, "new_password": new });
         lea.put("/me/password", body).await.blames(&[("new_password", code)]);
     }

@@ -58,7 +58,10 @@ async fn a_made_password_is_shown_once_and_never_again(t: Testbed) {
     assert!(password.len() >= 20);
     server.anybody.post(LOGIN, credentials("gus@example.org", &password)).await.expect(200);
     let again = admin.post("/users", gus).await.expect(201);
-    assert_eq!((again.header("idempotent-replayed"), &again.data()["password"]), (Some("true"), &Value::Null));
+    assert_eq!(
+        (again.header("idempotent-replayed"), &again.data()["password"]),
+        (Some("true"), &Value::Null)
+    );
     assert_eq!(again.data()["id"], made.data()["id"]);
 }
 
@@ -94,7 +97,8 @@ async fn an_account_is_changed_at_the_version_that_was_seen(t: Testbed) {
     let admin = admin(&server).await;
     let made = admin.post("/users", lea()).await.expect(201);
     let path = one(made.data());
-    let changed = admin.patch(&path, json!({ "name": "Lea B", "role": "manager", "version": 1 })).await.expect(200);
+    let changed =
+        admin.patch(&path, json!({ "name": "Lea B", "role": "manager", "version": 1 })).await.expect(200);
     assert_eq!((&changed.data()["name"], &changed.data()["version"]), (&"Lea B".into(), &2.into()));
     admin.patch(&path, json!({ "name": "x", "version": 1 })).await.fails(409, "version_conflict");
     admin.with("if-match", "\"1\"").patch(&path, json!({ "name": "x" })).await.fails(412, "stale");
@@ -179,7 +183,11 @@ async fn accounts_are_listed_page_by_page(t: Testbed) {
         ("disabled=true", &[]),
         ("disabled=false&role=end_user", &["cleo"]),
     ] {
-        assert_eq!(server.staff.get(&format!("/users?{query}")).await.expect(200).each("name"), expected, "{query}");
+        assert_eq!(
+            server.staff.get(&format!("/users?{query}")).await.expect(200).each("name"),
+            expected,
+            "{query}"
+        );
     }
     let odd = "role=king&disabled=maybe&cursor=x&limit=0&order=up";
     server.staff.get(&format!("/users?{odd}")).await.blames(&[

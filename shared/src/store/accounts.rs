@@ -99,7 +99,12 @@ fn is_admin(user: &User) -> bool {
 fn differences(before: &User, after: &User) -> Vec<Difference> {
     let text = |user: &User| {
         let disabled = user.disabled_at.is_some().to_string();
-        [("email", user.email.clone()), ("name", user.name.clone()), ("role", user.role.to_string()), ("disabled", disabled)]
+        [
+            ("email", user.email.clone()),
+            ("name", user.name.clone()),
+            ("role", user.role.to_string()),
+            ("disabled", disabled),
+        ]
     };
     let pairs = text(before).into_iter().zip(text(after));
     let mut changed: Vec<Difference> = pairs
@@ -119,7 +124,16 @@ const RECORD: &str = "
 pub(super) async fn remember(tx: &mut Tx, user: UserId, by: &By, changed: Vec<Difference>) -> Result<()> {
     let row = |(field, old, new): Difference| -> [Value; 8] {
         let (id, ip) = (AccountEventId::new(), by.ip.as_deref());
-        [id.into(), user.into(), field.into(), old.into(), new.into(), by.actor.into(), ip.into(), by.now.into()]
+        [
+            id.into(),
+            user.into(),
+            field.into(),
+            old.into(),
+            new.into(),
+            by.actor.into(),
+            ip.into(),
+            by.now.into(),
+        ]
     };
     query(RECORD).rows(changed.into_iter().map(row)).execute(tx).await?;
     Ok(())

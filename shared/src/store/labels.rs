@@ -48,8 +48,8 @@ pub async fn count(db: &Db, filter: &Filter) -> Result<i64> {
 }
 
 fn conditions(select: Query, filter: &Filter) -> Query {
-    let mut select = select
-        .push(" FROM ticket_labels l JOIN tickets t ON t.id = l.ticket_id WHERE t.deleted_at IS NULL");
+    let mut select =
+        select.push(" FROM ticket_labels l JOIN tickets t ON t.id = l.ticket_id WHERE t.deleted_at IS NULL");
     if let Some(user) = filter.visible_to {
         select = select.push(" AND t.reporter_id = ").push_bind(user);
     }

@@ -81,7 +81,8 @@ async fn revoke_family(tx: &mut Tx, family: FamilyId, now: Timestamp) -> Result<
 
 /// Ends the sign-in that a token belongs to; nothing happens when there is none.
 pub async fn end(tx: &mut Tx, token_hash: &str, now: Timestamp) -> Result<()> {
-    let select = query("SELECT user_id, family_id FROM refresh_tokens WHERE token_hash = $1").bind(token_hash);
+    let select =
+        query("SELECT user_id, family_id FROM refresh_tokens WHERE token_hash = $1").bind(token_hash);
     match select.optional::<Owner>(&mut *tx).await? {
         Some(owner) => revoke_family(tx, owner.family_id, now).await,
         None => Ok(()),

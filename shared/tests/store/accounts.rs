@@ -85,7 +85,8 @@ async fn two_accounts_never_share_an_address(t: Testbed) {
 }
 
 async fn the_last_enabled_admin_stays_one(t: Testbed) {
-    let (one, two) = (add(&t, "one@example.org", Role::Admin).await, add(&t, "two@example.org", Role::Admin).await);
+    let (one, two) =
+        (add(&t, "one@example.org", Role::Admin).await, add(&t, "two@example.org", Role::Admin).await);
     let by = by(&t);
     let disable: fn(&mut User) = |user| user.disabled_at = Some(shared::testkit::start());
     write(&t, async |tx| accounts::change(tx, two.id, None, &by, disable).await).await;
@@ -98,7 +99,8 @@ async fn the_last_enabled_admin_stays_one(t: Testbed) {
 }
 
 async fn two_admins_cannot_disable_each_other_at_the_same_time(t: Testbed) {
-    let (one, two) = (add(&t, "one@example.org", Role::Admin).await, add(&t, "two@example.org", Role::Admin).await);
+    let (one, two) =
+        (add(&t, "one@example.org", Role::Admin).await, add(&t, "two@example.org", Role::Admin).await);
     let disable = async |id: UserId| {
         let mut tx = t.db.begin().await.unwrap();
         let by = by(&t);
@@ -135,7 +137,8 @@ async fn accounts_are_found_by_what_they_are(t: Testbed) {
     let ann = add(&t, "ann@example.org", Role::Admin).await;
     let odd = add(&t, "o_d%d@example.org", Role::EndUser).await;
     let by = by(&t);
-    write(&t, async |tx| accounts::change(tx, odd.id, None, &by, |u| u.disabled_at = Some(by.now)).await).await;
+    write(&t, async |tx| accounts::change(tx, odd.id, None, &by, |u| u.disabled_at = Some(by.now)).await)
+        .await;
     let all = Filter { limit: 10, ..Filter::default() };
     let find = async |filter: Filter| {
         let found = accounts::list(&t.db, &filter).await.unwrap();
@@ -151,9 +154,13 @@ async fn accounts_are_found_by_what_they_are(t: Testbed) {
     assert_eq!(find(Filter { role: Some(Role::EndUser), ..all.clone() }).await, [odd.id, cleo]);
     assert_eq!(find(Filter { disabled: Some(true), ..all.clone() }).await, [odd.id]);
     assert_eq!(find(Filter { disabled: Some(false), ..all.clone() }).await, [ann.id, mona, cleo, sam]);
-    for (text, expected) in
-        [("AN", &[ann.id][..]), ("%", &[odd.id]), ("_d%", &[odd.id]), ("\\", &[]), ("org", &[odd.id, ann.id, mona, cleo, sam])]
-    {
+    for (text, expected) in [
+        ("AN", &[ann.id][..]),
+        ("%", &[odd.id]),
+        ("_d%", &[odd.id]),
+        ("\\", &[]),
+        ("org", &[odd.id, ann.id, mona, cleo, sam]),
+    ] {
         let found = find(Filter { containing: Some(text.into()), ..all.clone() }).await;
         assert_eq!(found, expected, "{text}");
     }

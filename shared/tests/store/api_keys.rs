@@ -47,12 +47,16 @@ async fn a_key_is_kept_as_it_was_made(t: Testbed) {
 async fn a_key_is_changed_and_revoked_on_record(t: Testbed) {
     let (id, by) = (add(&t, t.staff.id, "backup").await.id, by(&t));
     let renamed = Some("restore".to_owned());
-    let stale = refused(&t, async |tx| api_keys::change(tx, id, Some(2), &by, renamed.clone(), None).await).await;
+    let stale =
+        refused(&t, async |tx| api_keys::change(tx, id, Some(2), &by, renamed.clone(), None).await).await;
     assert!(matches!(stale, Error::Stale { current: 1, .. }), "{stale:?}");
     let scopes = Some(vec![Scope::ReadReports]);
     let changed =
         write(&t, async |tx| api_keys::change(tx, id, Some(1), &by, renamed.clone(), scopes).await).await;
-    assert_eq!((changed.version, &*changed.name, &*changed.scopes.0), (2, "restore", &[Scope::ReadReports][..]));
+    assert_eq!(
+        (changed.version, &*changed.name, &*changed.scopes.0),
+        (2, "restore", &[Scope::ReadReports][..])
+    );
     assert_eq!(api_keys::get(&t.db, id).await.unwrap(), Some(changed.clone()));
     let same = write(&t, async |tx| api_keys::change(tx, id, None, &by, renamed, None).await).await;
     assert_eq!(same, changed);
@@ -68,7 +72,8 @@ async fn a_key_is_changed_and_revoked_on_record(t: Testbed) {
 
 async fn that_a_key_was_used_is_noted_once_a_minute(t: Testbed) {
     let id = add(&t, t.staff.id, "backup").await.id;
-    let touch = async || write(&t, async |tx| api_keys::touch(tx, id, t.now(), t.now() - minutes(1)).await).await;
+    let touch =
+        async || write(&t, async |tx| api_keys::touch(tx, id, t.now(), t.now() - minutes(1)).await).await;
     assert!(touch().await);
     t.advance(seconds(60));
     assert!(!touch().await);

@@ -69,9 +69,13 @@ async fn contacts_are_found_by_what_is_known_of_them(t: Testbed) {
     assert_eq!(find(all.clone()).await, [ben.id, ann.id]);
     assert_eq!(find(Filter { before: Some(ben.id), ..all.clone() }).await, [ann.id]);
     assert_eq!(find(Filter { offset: 1, ..all.clone() }).await, [ann.id]);
-    for (text, expected) in
-        [("ANN", &[ann.id][..]), ("flames", &[ann.id]), ("0%", &[ben.id]), ("_", &[]), ("@EXAMPLE", &[ben.id, ann.id])]
-    {
+    for (text, expected) in [
+        ("ANN", &[ann.id][..]),
+        ("flames", &[ann.id]),
+        ("0%", &[ben.id]),
+        ("_", &[]),
+        ("@EXAMPLE", &[ben.id, ann.id]),
+    ] {
         let filter = Filter { containing: Some(text.into()), ..all.clone() };
         assert_eq!(find(filter.clone()).await, expected, "{text}");
         assert_eq!(usize::try_from(contacts::count(&t.db, &filter).await.unwrap()), Ok(expected.len()));

@@ -16,9 +16,11 @@ on_both! {
 
 async fn labels_are_counted_by_the_tickets_that_somebody_may_see(t: Testbed) {
     let mut opened = Vec::new();
-    for (reporter, labels) in
-        [(t.customer.id, &["net", "Network"][..]), (t.staff.id, &["net", "n_t", "disk"]), (t.staff.id, &["gone"])]
-    {
+    for (reporter, labels) in [
+        (t.customer.id, &["net", "Network"][..]),
+        (t.staff.id, &["net", "n_t", "disk"]),
+        (t.staff.id, &["gone"]),
+    ] {
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
         let draft = Draft { reporter_id: reporter, labels, ..t.draft(Priority::Low) };
         opened.extend(write(&t, async |tx| t.desk.open(tx, vec![draft.clone()]).await).await);
@@ -41,7 +43,9 @@ async fn labels_are_counted_by_the_tickets_that_somebody_may_see(t: Testbed) {
     let own = Filter { visible_to: Some(t.customer.id), ..all.clone() };
     assert_eq!(list(&own).await, some(&[("Network", 1), ("net", 1)]));
     assert_eq!(labels::count(&t.db, &own).await.unwrap(), 2);
-    for (prefix, expected) in [("NET", &[("Network", 1), ("net", 2)][..]), ("n_", &[("n_t", 1)]), ("%", &[]), ("gone", &[])] {
+    for (prefix, expected) in
+        [("NET", &[("Network", 1), ("net", 2)][..]), ("n_", &[("n_t", 1)]), ("%", &[]), ("gone", &[])]
+    {
         let filter = Filter { prefix: Some(prefix.into()), ..all.clone() };
         assert_eq!(list(&filter).await, some(expected), "{prefix}");
     }

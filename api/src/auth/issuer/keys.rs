@@ -105,7 +105,11 @@ impl Keys {
         let set = self.get(&url).await?;
         let keys = set.get("keys").and_then(Value::as_array).ok_or("its answer has no list of keys")?;
         // One key that is unknown to us must not spoil the others.
-        Ok(keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).filter_map(usable).collect())
+        Ok(keys
+            .iter()
+            .filter_map(|key| serde_json::from_value(key.clone()).ok())
+            .filter_map(usable)
+            .collect())
     }
 
     /// Finds out where the keys are.
@@ -115,7 +119,10 @@ impl Keys {
         if found["issuer"].as_str() != Some(&self.issuer) {
             return Err("its configuration names another issuer".into());
         }
-        found["jwks_uri"].as_str().map(str::to_owned).ok_or_else(|| "its configuration names no jwks_uri".into())
+        found["jwks_uri"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| "its configuration names no jwks_uri".into())
     }
 
     async fn get(&self, url: &str) -> Result<Value, String> {
