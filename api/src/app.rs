@@ -11,6 +11,7 @@ use crate::auth::issuer::Issuer;
 use crate::auth::{Accounts, Tokens};
 use crate::creator::Creator;
 use crate::limits::Limits;
+use crate::stream::{Streams, Tail};
 
 /// What all requests share. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -26,6 +27,9 @@ pub(crate) struct Parts {
     pub(crate) creator: Creator,
     /// How often callers may ask; none where it does not matter.
     pub(crate) limits: Option<Limits>,
+    /// What streams of events read from.
+    pub(crate) tail: Tail,
+    pub(crate) streams: Streams,
     /// What acknowledge links are signed with, once it is known.
     link_key: OnceCell<Key>,
 }
@@ -42,6 +46,8 @@ impl App {
             accounts: Accounts::default(),
             creator,
             limits: process.config.http.per_minute.map(Limits::new),
+            tail: Tail::default(),
+            streams: Streams::default(),
             link_key: OnceCell::new(),
             process,
         })))

@@ -71,8 +71,8 @@ pub(crate) struct Call {
     /// The claim on the request's idempotency key, if it has one.
     pub(crate) claim: Option<ClaimToken>,
     ip: Option<String>,
-    /// The version that `If-Match` names.
-    if_match: Option<i64>,
+    /// The version that `If-Match` names; only what changes a version looks at it.
+    if_match: Result<Option<i64>, ApiError>,
 }
 
 impl FromRequestParts<App> for Call {
@@ -130,19 +130,19 @@ impl FromRequestParts<App> for Name {
 
 impl Call {
     async fn read(parts: &Parts, app: &App) -> Result<Self, ApiError> {
-        let account = match parts.extensions.get::<Account>() {
-            Some(account) => account.clone(),
-            None => authenticate(app, parts).await?,
-        };
+        let account = authenticate(app, parts).await?;
         let Account { user, caller, key } = account;
         let ip = client::address(&parts.extensions).map(|address| address.to_string());
         let claim = parts.extensions.get::<ClaimToken>().copied();
-        Ok(Self { app: app.clone(), user, caller, key, claim, ip, if_match: if_match(&parts.headers)? })
+        Ok(Self { app: app.clone(), user, caller, key, claim, ip, if_match: if_match(&parts.headers) })
     }
 }
 
 /// Finds out who is calling, and whether what they came with is good for what they ask.
 pub(crate) async fn authenticate(app: &App, parts: &Parts) -> Result<Account, ApiError> {
+    if let Some(account) = parts.extensions.get::<Account>() {
+        return Ok(account.clone());
+    }
     if let Some(key) = parts.headers.get("x-api-key") {
         return keys::authenticate(app, key, parts).await;
     }
@@ -171,9 +171,12 @@ pub(crate) async fn authenticate(app: &App, parts: &Parts) -> Result<Account, Ap
 
 fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let value = value.to_str().unwrap_or_default().trim();
-    if value == "*" {
-        return Ok(None);
+    let value = value.to_str().unwrap_or("?").trim();
+    match value {
+        "*" => return Ok(None),
+        // A list without any version matches none.
+        "" => return Err(ApiError::Stale("If-Match names no version.".into())),
+        _ => {}
     }
     let version = value.trim_start_matches("W/").trim_matches('"').parse();
     version.map(Some).map_err(|_| {
@@ -189,7 +192,7 @@ impl Call {
 
     /// The version the caller expects, from `If-Match` or from the body.
     pub(crate) fn expects(&self, in_body: Option<i64>) -> Result<Option<i64>, ApiError> {
-        match (self.if_match, in_body) {
+        match (self.if_match.clone()?, in_body) {
             (Some(header), Some(body)) if header != body => {
                 let why = "Must be the version that If-Match names, where both are sent.";
                 Err(ApiError::field("invalid", "version", why))
@@ -198,20 +201,33 @@ impl Call {
         }
     }
 
+    fn has_if_match(&self) -> bool {
+        matches!(self.if_match, Ok(Some(_)))
+    }
+
     /// Renders a desk error: a stale version is 412 where `If-Match` named it, 409 where the body did.
     pub(crate) fn refused(&self, error: desk::Error) -> ApiError {
         match error {
-            desk::Error::Stale { .. } if self.if_match.is_some() => {
+            desk::Error::Stale { .. } if self.has_if_match() => {
                 ApiError::Stale(format!("{}.", capital(&error.to_string())))
             }
             error => error.into(),
         }
     }
 
+    /// Says that a version is stale: 412 where `If-Match` named it, 409 where the body did.
+    pub(crate) fn stale(&self, why: String) -> ApiError {
+        if self.if_match.is_some() {
+            ApiError::Stale(why)
+        } else {
+            ApiError::Conflict("version_conflict", why)
+        }
+    }
+
     /// Renders why a definition was not changed, in the same way.
     pub(crate) fn unchanged(&self, error: definitions::Error) -> ApiError {
         match error {
-            definitions::Error::Stale { .. } if self.if_match.is_some() => {
+            definitions::Error::Stale { .. } if self.has_if_match() => {
                 ApiError::Stale(format!("{}.", capital(&error.to_string())))
             }
             error => error.into(),

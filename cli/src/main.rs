@@ -5,6 +5,7 @@ mod api_keys;
 mod demo;
 mod doctor;
 mod jobs;
+mod maintenance;
 mod serve;
 mod sla;
 mod users;
@@ -63,6 +64,20 @@ enum Command {
     /// Compute when clocks are due
     #[command(subcommand)]
     Sla(sla::Command),
+    /// Take a backup, while everything runs
+    Backup(maintenance::backup::Backup),
+    /// List backups
+    Backups(maintenance::backups::Backups),
+    /// Put a backup in the place of what is there, and keep what was there as another backup
+    Restore(maintenance::restore::Restore),
+    /// Show tickets, clocks, breaches, jobs and notifications in numbers
+    Stats(maintenance::stats::Show),
+    /// Look for rows that contradict each other, without changing any; exits 1 when there are some
+    Health(maintenance::health::Health),
+    /// Delete old tickets and remove what nobody needs; without --apply it only counts
+    Cleanup(maintenance::cleanup::Cleanup),
+    /// Delete everything and begin with an empty database
+    Reset(maintenance::reset::Reset),
     /// Check settings, database, dispatch and mail; with --url, whether a running process is ready
     Doctor {
         #[arg(
@@ -94,6 +109,13 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ApiKey(command) => api_keys::run(command, &connect(data).await?).await?,
         Command::Jobs(command) => jobs::run(command, &connect(data).await?).await?,
         Command::Sla(command) => sla::run(&command)?,
+        Command::Backup(args) => maintenance::backup::run(args, &place(data)?).await?,
+        Command::Backups(args) => return maintenance::backups::run(&args, &place(data)?),
+        Command::Restore(args) => maintenance::restore::run(args, &place(data)?).await?,
+        Command::Stats(args) => maintenance::stats::run(&args, &place(data)?).await?,
+        Command::Health(args) => return maintenance::health::run(&args, &place(data)?).await,
+        Command::Cleanup(args) => maintenance::cleanup::run(&args, &place(data)?).await?,
+        Command::Reset(args) => maintenance::reset::run(args, &place(data)?).await?,
         Command::Doctor { url: Some(url) } => doctor::ask(&url).await?,
         Command::Doctor { url: None } => return doctor::check(config(data)?).await,
     }
@@ -102,6 +124,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn config(data: PathBuf) -> anyhow::Result<Config> {
     Ok(Config::from_env(Kind::AllInOne(data))?)
+}
+
+fn place(data: PathBuf) -> anyhow::Result<maintenance::Place> {
+    maintenance::Place::new(config(data.clone())?, data)
 }
 
 /// Connects for a command: without telemetry, and quietly.

@@ -53,7 +53,8 @@ impl Process {
 }
 
 /// A value that no log shows.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, sqlx::Type)]
+#[sqlx(transparent)]
 pub struct Secret(String);
 
 impl Secret {
@@ -121,6 +122,8 @@ pub struct Config {
     pub oncall_email: Option<String>,
     /// When notifications of one recipient become a digest.
     pub storm: Storm,
+    /// How long what happened stays in the log that the stream of events is read from.
+    pub event_retention: TimeDelta,
     /// Where attachments are kept: `file://FOLDER`, or a bucket of a cloud.
     pub attachment_url: Secret,
     /// Whether webhooks may go to private addresses.
@@ -188,6 +191,9 @@ impl Config {
             mail_dir: vars.text("MAIL_DIR").map_or_else(|| data.join("mail"), PathBuf::from),
             oncall_email: vars.address("ONCALL_EMAIL")?,
             storm: vars.storm()?,
+            event_retention: TimeDelta::days(
+                i64::try_from(vars.number("EVENT_RETENTION_DAYS", 7, 1..=365)?).unwrap_or(7),
+            ),
             attachment_url: vars.attachment_url(&data)?,
             webhook_allow_private: vars.parse("WEBHOOK_ALLOW_PRIVATE", "false", "must be true or false")?,
             jwt_secret: vars.jwt_secret(&process)?,

@@ -75,6 +75,8 @@ ids! {
     BlobId
     /// A change of a definition on its way to the clocks that run.
     ReplanId
+    /// Tickets by the thousand, out of one file.
+    ImportId
     /// One change of one field of an account.
     AccountEventId
     /// A refresh token.
@@ -85,8 +87,10 @@ ids! {
     ApiKeyId
     /// Somebody in the book of contacts.
     ContactId
-    /// Tickets by the thousand, out of one file.
-    ImportId
+    /// Somebody who is told of events over HTTP.
+    WebhookId
+    /// One event on its way to one webhook.
+    DeliveryId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

@@ -73,7 +73,7 @@ pub(crate) async fn check(app: &App, email: &str, password: String) -> Result<Op
     let address = counted_as(email);
     if let Some(until) = sign_ins::refused_until(db, &address, FAILURES, now).await? {
         let wait = (until - now).num_seconds() + 1;
-        return Err(ApiError::TooMany(wait.unsigned_abs()));
+        return Err(ApiError::TooMany(wait.unsigned_abs(), "There were too many failed sign-ins"));
     }
     let found = users::by_email(db, email).await?;
     let id = found.as_ref().map(|user| user.id);

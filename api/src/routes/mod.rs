@@ -7,11 +7,14 @@ mod calendars;
 mod contacts;
 mod definition_list;
 mod definitions;
+mod deliveries;
 mod docs;
 mod escalation_policies;
+mod events;
 mod exports;
 mod health;
 mod imports;
+mod jobs;
 mod labels;
 mod notifications;
 pub(crate) mod replans;
@@ -23,6 +26,7 @@ mod ticket_list;
 mod ticket_moves;
 mod tickets;
 mod users;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -119,6 +123,16 @@ fn v1() -> OpenApiRouter<App> {
         .routes(routes!(contacts::show_contact, contacts::edit_contact, contacts::delete_contact))
         .routes(routes!(labels::list_labels))
         .routes(routes!(notifications::list_notifications))
+        .routes(routes!(events::stream_events))
+        .routes(routes!(webhooks::list_webhooks, webhooks::create_webhook))
+        .routes(routes!(webhooks::show_webhook, webhooks::edit_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::resend_delivery))
+        .routes(routes!(deliveries::test_webhook))
+        .routes(routes!(jobs::list_jobs))
+        .routes(routes!(jobs::show_job))
+        .routes(routes!(jobs::retry_job))
         .routes(routes!(replans::show_replan))
         .merge(bulk())
         .routes(routes!(calendars::import_holidays))

@@ -60,6 +60,11 @@ impl Server {
         Self::over(self.bed)
     }
 
+    /// The staff of another process over the same database.
+    pub(crate) fn another(&self) -> Client {
+        Client { routes: router(&self.bed, &[]), headers: self.staff.headers.clone() }
+    }
+
     /// A client with a token that outlives every test.
     pub(crate) fn client(&self, user: UserId) -> Client {
         let (now, year) = (self.bed.now(), TimeDelta::days(365));
@@ -180,10 +185,6 @@ impl Client {
         self.send("PATCH", &format!("/api/v1{path}"), body.to_string()).await
     }
 
-    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
-        self.send("PUT", &format!("/api/v1{path}"), body.to_string()).await
-    }
-
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", &format!("/api/v1{path}"), "").await
     }
@@ -211,10 +212,33 @@ impl Client {
         (parts.status.as_u16(), parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
     }
 
+    /// Asks for a file, and returns the answer before its content is read.
+    pub(crate) async fn file(&self, path: &str) -> axum::response::Response {
+        let request = Request::builder().uri(format!("/api/v1{path}")).body(Body::empty());
+        let mut request = request.expect("a request");
+        request.headers_mut().extend(self.headers.clone());
+        self.routes.clone().oneshot(request).await.expect("an answer")
+    }
+
+    /// Asks for a file and reads it.
+    pub(crate) async fn read(&self, path: &str) -> String {
+        let response = self.file(path).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/csv; charset=utf-8");
+        let bytes = response.into_body().collect().await.expect("a whole file").to_bytes();
+        String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    }
+
     /// Sends a request that was made by hand and returns what is around the answer.
     pub(crate) async fn exchange(&self, request: Request<Body>) -> (u16, HeaderMap) {
         let response = self.routes.clone().oneshot(request).await.expect("an answer");
         (response.status().as_u16(), response.headers().clone())
+    }
+
+    /// Sends a request that was made by hand, and leaves the answer as it comes.
+    pub(crate) async fn raw(&self, mut request: Request<Body>) -> axum::response::Response {
+        request.headers_mut().extend(self.headers.clone());
+        self.routes.clone().oneshot(request).await.expect("an answer")
     }
 
     /// Sends a request that was made by hand, with the client's headers.

@@ -2,14 +2,18 @@
 //! die. Whatever happens, every breach is recorded at its true instant and everybody concerned is mailed once.
 #![expect(clippy::print_stderr, reason = "a test that is skipped or fails says so")]
 
+mod backups;
 mod breaches;
 mod commands;
 mod crashes;
 mod database;
 mod demo;
 mod escalation;
+mod imports;
 mod load;
+mod machine;
 mod mail;
+mod maintenance;
 mod parts;
 mod services;
 mod smtp;
