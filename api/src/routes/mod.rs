@@ -7,7 +7,7 @@ mod definition_list;
 mod definitions;
 mod docs;
 mod escalation_policies;
-mod exports;
+pub(crate) mod exports;
 mod health;
 mod imports;
 mod notifications;
