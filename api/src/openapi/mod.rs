@@ -16,6 +16,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 use shared::domain::escalation::Finding;
+use shared::domain::event::EventKind;
 use shared::domain::role::Role;
 use shared::domain::sla::Mode;
 use shared::domain::ticket::{Category, Priority, Status};
@@ -30,6 +31,7 @@ use crate::routes::replans::ReplanView as Replan;
     answers::Preview,
     bodies::Apply,
     Category,
+    EventKind,
     Mode,
     Priority,
     Replan,
