@@ -17,6 +17,7 @@ mod observe;
 mod openapi;
 mod page;
 mod routes;
+mod stream;
 mod surroundings;
 mod views;
 

@@ -15,7 +15,7 @@ use shared::process::Process;
 use shared::queue::Queue;
 use shared::store::query::Query;
 use shared::store::users::{self, User};
-use shared::testkit::Testbed;
+use shared::testkit::{Testbed, user};
 use tower::ServiceExt;
 
 use crate::answer::{Answer, text};
@@ -60,6 +60,11 @@ impl Server {
         Self::over(self.bed)
     }
 
+    /// The staff of another process over the same database.
+    pub(crate) fn another(&self) -> Client {
+        Client { routes: router(&self.bed, &[]), headers: self.staff.headers.clone() }
+    }
+
     /// A client with a token that outlives every test.
     pub(crate) fn client(&self, user: UserId) -> Client {
         let (now, year) = (self.bed.now(), TimeDelta::days(365));
@@ -79,6 +84,14 @@ impl Server {
         let mut tx = self.bed.db.begin().await.expect("a transaction");
         users::add(&mut tx, user).await.expect("a user");
         let _ = tx.commit().await.expect("a commit");
+    }
+
+    /// Hires somebody, who then sends requests.
+    pub(crate) async fn hire(&self, email: &str, role: Role) -> (User, Client) {
+        let user = user(email, role);
+        self.add_user(&user).await;
+        let client = self.client(user.id);
+        (user, client)
     }
 
     /// Changes the database behind the API's back.
@@ -203,10 +216,33 @@ impl Client {
         (parts.status.as_u16(), parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
     }
 
+    /// Asks for a file, and returns the answer before its content is read.
+    pub(crate) async fn file(&self, path: &str) -> axum::response::Response {
+        let request = Request::builder().uri(format!("/api/v1{path}")).body(Body::empty());
+        let mut request = request.expect("a request");
+        request.headers_mut().extend(self.headers.clone());
+        self.routes.clone().oneshot(request).await.expect("an answer")
+    }
+
+    /// Asks for a file and reads it.
+    pub(crate) async fn read(&self, path: &str) -> String {
+        let response = self.file(path).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/csv; charset=utf-8");
+        let bytes = response.into_body().collect().await.expect("a whole file").to_bytes();
+        String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    }
+
     /// Sends a request that was made by hand and returns what is around the answer.
     pub(crate) async fn exchange(&self, request: Request<Body>) -> (u16, HeaderMap) {
         let response = self.routes.clone().oneshot(request).await.expect("an answer");
         (response.status().as_u16(), response.headers().clone())
+    }
+
+    /// Sends a request that was made by hand, and leaves the answer as it comes.
+    pub(crate) async fn raw(&self, mut request: Request<Body>) -> axum::response::Response {
+        request.headers_mut().extend(self.headers.clone());
+        self.routes.clone().oneshot(request).await.expect("an answer")
     }
 
     /// Sends a request that was made by hand, with the client's headers.

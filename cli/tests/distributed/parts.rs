@@ -104,6 +104,14 @@ impl Part {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The most memory that it has taken so far, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let id = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux tells");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        peak.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Ends it without a warning.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("it can be killed");

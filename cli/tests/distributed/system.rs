@@ -84,6 +84,7 @@ impl System {
             ("REDIS_URL", redis.url()),
             ("SMTP_URL", format!("smtp://127.0.0.1:{}", smtp.port)),
             ("API_ADDR", api.clone()),
+            ("RATE_LIMIT_PER_MINUTE", "0".into()),
             ("JWT_SECRET", "not a secret, but as long as one has to be".into()),
             ("ONCALL_EMAIL", ONCALL.into()),
             ("SWEEP_INTERVAL_MS", "200".into()),
@@ -192,6 +193,27 @@ impl System {
         }
         let answer = request.send().await.expect("the API answers");
         (answer.status(), answer.json().await.expect("JSON"))
+    }
+
+    /// Sends a file.
+    pub(crate) async fn upload(
+        &self,
+        who: &str,
+        path: &str,
+        kind: &str,
+        file: String,
+    ) -> (StatusCode, Value) {
+        let request = self.client.post(self.address(path)).bearer_auth(&self.tokens[who]);
+        let answer = request.header("content-type", kind).body(file).send().await.expect("the API answers");
+        (answer.status(), answer.json().await.expect("JSON"))
+    }
+
+    /// Asks for a whole file.
+    pub(crate) async fn download(&self, who: &str, path: &str) -> String {
+        let answer = self.client.get(self.address(path)).bearer_auth(&self.tokens[who]).send().await;
+        let answer = answer.expect("the API answers");
+        assert!(answer.status().is_success());
+        answer.text().await.expect("a whole file")
     }
 
     /// Makes a request that succeeds and returns the data of the answer.

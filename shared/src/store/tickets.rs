@@ -347,6 +347,8 @@ pub struct Filter {
     pub reporter: Option<UserId>,
     /// Labelled with.
     pub label: Option<String>,
+    /// About which to ask whoever has this address, in whatever case.
+    pub contact: Option<String>,
     /// With such a service level.
     pub sla: Option<SlaFilter>,
     /// Opened at or after.
@@ -382,7 +384,37 @@ const JOIN_DUE: &str = " LEFT JOIN sla_clocks due ON due.ticket_id = t.id AND du
 
 /// Lists tickets with their positions, for the next page to start behind.
 pub async fn list(db: &Db, filter: &Filter) -> Result<Vec<(Ticket, Position)>> {
-    let mut select = query("SELECT t.*, ");
+    let rows: Vec<Listed> = listing(query("SELECT t.*, "), filter).all(db).await?;
+    let position = |row: Listed| {
+        let position = Position { at: row.key_at, rank: row.key_rank, id: row.ticket.id };
+        (row.ticket, position)
+    };
+    Ok(rows.into_iter().map(position).collect())
+}
+
+/// Lets the database learn how many tickets there are of which kind, as it does by itself in time; for tests.
+#[cfg(feature = "testkit")]
+pub async fn analyze(tx: &mut Tx) -> Result<()> {
+    query("ANALYZE tickets").execute(tx).await?;
+    Ok(())
+}
+
+/// Tells how the database would find a page, for tests that hold it to its indexes.
+#[cfg(feature = "testkit")]
+pub async fn plan(db: &Db, filter: &Filter) -> Result<String> {
+    #[derive(FromRow)]
+    struct Step {
+        #[sqlx(rename = "QUERY PLAN", default)]
+        postgres: String,
+        #[sqlx(rename = "detail", default)]
+        sqlite: String,
+    }
+    let explain = query("EXPLAIN ").push_each("", "QUERY PLAN ").push("SELECT t.*, ");
+    let steps: Vec<Step> = listing(explain, filter).all(db).await?;
+    Ok(steps.into_iter().map(|step| format!("{}{}\n", step.postgres, step.sqlite)).collect())
+}
+
+fn listing(mut select: Query, filter: &Filter) -> Query {
     let (key_at, key_rank) = filter.sort.keys();
     select = select.push(key_at).push(" AS key_at, ").push(key_rank).push(" AS key_rank").push(FROM);
     select = if filter.sort == SortBy::DueAt { select.push(JOIN_DUE) } else { select };
@@ -403,13 +435,7 @@ pub async fn list(db: &Db, filter: &Filter) -> Result<Vec<(Ticket, Position)>> {
     let key = if filter.sort.by_time() { key_at } else { key_rank };
     let direction = if filter.descending { " DESC" } else { " ASC" };
     select = select.push(" ORDER BY ").push(key).push(direction).push(", t.id").push(direction);
-    select = select.push(" LIMIT ").push_bind(filter.limit).push(" OFFSET ").push_bind(filter.offset);
-    let rows: Vec<Listed> = select.all(db).await?;
-    let position = |row: Listed| {
-        let position = Position { at: row.key_at, rank: row.key_rank, id: row.ticket.id };
-        (row.ticket, position)
-    };
-    Ok(rows.into_iter().map(position).collect())
+    select.push(" LIMIT ").push_bind(filter.limit).push(" OFFSET ").push_bind(filter.offset)
 }
 
 /// Counts the tickets that a filter lets through, on all pages.
@@ -460,6 +486,8 @@ fn conditions(query: Query, filter: &Filter) -> Query {
     query = compared(query, " AND t.created_at < ", filter.created_to);
     query = compared(query, " AND t.updated_at >= ", filter.updated_from);
     query = compared(query, " AND t.updated_at < ", filter.updated_to);
+    let contact = filter.contact.as_ref().map(|address| address.to_lowercase());
+    query = compared(query, " AND t.contact_email IS NOT NULL AND LOWER(t.contact_email) = ", contact);
     if let Some(label) = &filter.label {
         query =
             query.push(" AND EXISTS (SELECT 1 FROM ticket_labels l WHERE l.ticket_id = t.id AND l.label = ");

@@ -8,4 +8,4 @@ pub(crate) mod secret;
 mod tests;
 
 pub(crate) use event::Event;
-pub(crate) use poster::{PostError, Poster};
+pub(crate) use poster::{Answer, PostError, Poster};
