@@ -8,6 +8,7 @@ mod crashes;
 mod database;
 mod demo;
 mod escalation;
+mod events;
 mod load;
 mod mail;
 mod parts;
