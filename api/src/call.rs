@@ -217,11 +217,7 @@ impl Call {
 
     /// Says that a version is stale: 412 where `If-Match` named it, 409 where the body did.
     pub(crate) fn stale(&self, why: String) -> ApiError {
-        if self.has_if_match() {
-            ApiError::Stale(why)
-        } else {
-            ApiError::Conflict("version_conflict", why)
-        }
+        if self.has_if_match() { ApiError::Stale(why) } else { ApiError::Conflict("version_conflict", why) }
     }
 
     /// Renders why a definition was not changed, in the same way.

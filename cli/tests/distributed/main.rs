@@ -13,6 +13,7 @@ mod crashes;
 mod database;
 mod demo;
 mod escalation;
+mod events;
 mod imports;
 mod load;
 mod machine;
