@@ -7,9 +7,11 @@ use shared::process::{Process, StartError};
 use shared::{links, store};
 use tokio::sync::OnceCell;
 
+use crate::auth::issuer::Issuer;
 use crate::auth::{Accounts, Tokens};
 use crate::creator::Creator;
 use crate::limits::Limits;
+use crate::stream::{Streams, Tail};
 
 /// What all requests share. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -19,10 +21,15 @@ pub(crate) struct App(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) process: Process,
     pub(crate) tokens: Tokens,
+    /// Whose tokens are taken besides our own.
+    pub(crate) issuer: Option<Issuer>,
     pub(crate) accounts: Accounts,
     pub(crate) creator: Creator,
     /// How often callers may ask; none where it does not matter.
     pub(crate) limits: Option<Limits>,
+    /// What streams of events read from.
+    pub(crate) tail: Tail,
+    pub(crate) streams: Streams,
     /// What acknowledge links are signed with, once it is known.
     link_key: OnceCell<Key>,
 }
@@ -31,12 +38,16 @@ impl App {
     pub(crate) fn new(process: Process) -> Result<Self, StartError> {
         let secret = process.config.jwt_secret.as_ref().ok_or("JWT_SECRET is missing")?;
         let tokens = Tokens::new(secret);
+        let issuer = process.config.oidc.clone().map(Issuer::new).transpose()?;
         let creator = Creator::start(&process);
         Ok(Self(Arc::new(Parts {
             tokens,
+            issuer,
             accounts: Accounts::default(),
             creator,
             limits: process.config.http.per_minute.map(Limits::new),
+            tail: Tail::default(),
+            streams: Streams::default(),
             link_key: OnceCell::new(),
             process,
         })))

@@ -17,6 +17,7 @@ mod observe;
 mod openapi;
 mod page;
 mod routes;
+mod stream;
 mod surroundings;
 mod views;
 
@@ -27,6 +28,8 @@ use axum::Router;
 use shared::process::{Process, StartError};
 
 use app::App;
+
+pub use routes::exports::tickets_as_csv;
 
 /// Serves the API on `API_ADDR` until the process is told to stop, then lets running requests end.
 ///

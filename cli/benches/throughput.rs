@@ -80,6 +80,7 @@ async fn start(setup: &Setup, target: TimeDelta) -> anyhow::Result<(Process, Use
     let lookup = |name: &str| match name {
         "DATABASE_URL" => Some(setup.database.clone()),
         "REDIS_URL" => setup.redis.clone(),
+        "RATE_LIMIT_PER_MINUTE" => Some("0".into()),
         "API_ADDR" | "OPS_ADDR" => Some("127.0.0.1:0".into()),
         "MAIL_DIR" => Some(folder.join("mail").display().to_string()),
         "WORKER_CONCURRENCY" => Some("256".into()),
@@ -99,6 +100,8 @@ async fn start(setup: &Setup, target: TimeDelta) -> anyhow::Result<(Process, Use
         password_hash: String::new(),
         created_at: process.desk.clock.now(),
         disabled_at: None,
+        version: 1,
+        password_changed_at: None,
     };
     let mut tx = process.db.begin().await?;
     users::add(&mut tx, &user).await?;

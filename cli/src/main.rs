@@ -1,9 +1,11 @@
 //! `dogwatch`: everything in one process, and the operator's commands.
 #![expect(clippy::print_stdout, reason = "a command's output goes to standard output")]
 
+mod api_keys;
 mod demo;
 mod doctor;
 mod jobs;
+mod maintenance;
 mod serve;
 mod sla;
 mod users;
@@ -53,12 +55,33 @@ enum Command {
         #[arg(long, value_parser = parse_duration, default_value = "1h", value_name = "TIME")]
         ttl: Duration,
     },
+    /// Manage API keys, for programs
+    #[command(subcommand)]
+    ApiKey(api_keys::Command),
     /// Look at jobs, and retry dead ones
     #[command(subcommand)]
     Jobs(jobs::Command),
     /// Compute when clocks are due
     #[command(subcommand)]
     Sla(sla::Command),
+    /// Take a backup, while everything runs
+    Backup(maintenance::backup::Backup),
+    /// List backups
+    Backups(maintenance::backups::Backups),
+    /// Put a backup in the place of what is there, and keep what was there as another backup
+    Restore(maintenance::restore::Restore),
+    /// Show tickets, clocks, breaches, jobs and notifications in numbers
+    Stats(maintenance::stats::Show),
+    /// Look for rows that contradict each other, without changing any; exits 1 when there are some
+    Health(maintenance::health::Health),
+    /// Delete old tickets and remove what nobody needs; without --apply it only counts
+    Cleanup(maintenance::cleanup::Cleanup),
+    /// Delete everything and begin with an empty database
+    Reset(maintenance::reset::Reset),
+    /// Open tickets out of a CSV file
+    Import(maintenance::import::Import),
+    /// Write tickets to a CSV file
+    Export(maintenance::export::Export),
     /// Check settings, database, dispatch and mail; with --url, whether a running process is ready
     Doctor {
         #[arg(
@@ -87,8 +110,18 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate(&config(data)?).await?,
         Command::User(command) => users::run(command, &connect(data).await?).await?,
         Command::Token { email, ttl } => users::print_token(&connect(data).await?, &email, ttl).await?,
+        Command::ApiKey(command) => api_keys::run(command, &connect(data).await?).await?,
         Command::Jobs(command) => jobs::run(command, &connect(data).await?).await?,
         Command::Sla(command) => sla::run(&command)?,
+        Command::Backup(args) => maintenance::backup::run(args, &place(data)?).await?,
+        Command::Backups(args) => return maintenance::backups::run(&args, &place(data)?),
+        Command::Restore(args) => maintenance::restore::run(args, &place(data)?).await?,
+        Command::Stats(args) => maintenance::stats::run(&args, &place(data)?).await?,
+        Command::Health(args) => return maintenance::health::run(&args, &place(data)?).await,
+        Command::Cleanup(args) => maintenance::cleanup::run(&args, &place(data)?).await?,
+        Command::Reset(args) => maintenance::reset::run(args, &place(data)?).await?,
+        Command::Import(args) => return maintenance::import::run(args, &place(data)?).await,
+        Command::Export(args) => maintenance::export::run(args, &place(data)?).await?,
         Command::Doctor { url: Some(url) } => doctor::ask(&url).await?,
         Command::Doctor { url: None } => return doctor::check(config(data)?).await,
     }
@@ -97,6 +130,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn config(data: PathBuf) -> anyhow::Result<Config> {
     Ok(Config::from_env(Kind::AllInOne(data))?)
+}
+
+fn place(data: PathBuf) -> anyhow::Result<maintenance::Place> {
+    maintenance::Place::new(config(data.clone())?, data)
 }
 
 /// Connects for a command: without telemetry, and quietly.

@@ -1,6 +1,7 @@
 //! The scheduler: notices what time does. Any number of them run at once; each of these loops is safe to repeat.
 
 mod cron;
+mod fanout;
 mod gauges;
 mod relay;
 mod rescue;
@@ -20,6 +21,7 @@ pub async fn run(process: Process) {
     tokio::join!(
         repeat(&process, "sweep", sweep_every, sweep::all),
         repeat(&process, "relay", relay::EVERY, relay::all),
+        repeat(&process, "webhooks", fanout::EVERY, fanout::all),
         rescue::keep_rescuing(&process),
         cron::keep_ticking(&process),
         repeat(&process, "gauges", gauges::EVERY, gauges::queues),

@@ -1,5 +1,6 @@
 //! The library that every Dogwatch process stands on: the rules, the store, dispatch, settings and telemetry.
 
+pub mod addresses;
 pub mod blobs;
 pub mod config;
 pub mod domain;

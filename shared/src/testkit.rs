@@ -3,6 +3,7 @@
 //! PostgreSQL is the server that `TEST_DATABASE_URL` names, as `cargo xtask test` starts one. Without it the
 //! PostgreSQL half of a test is skipped with a line that says so, or fails when `REQUIRE_SERVICES` or `CI` is set.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
@@ -25,7 +26,7 @@ use crate::store::definitions::{self, Definition};
 use crate::store::desk::{Actor, Desk, Draft, Swept};
 use crate::store::tickets::Ticket;
 use crate::store::users::{self, User};
-use crate::store::{Committed, Db, clocks, jobs};
+use crate::store::{Committed, Db, clocks, jobs, maintenance};
 use crate::time::{Clock, Timestamp};
 
 /// Makes two tests of one: on SQLite and on PostgreSQL.
@@ -294,6 +295,58 @@ impl Testbed {
     }
 }
 
+/// Everything in a database: the rows of every table as text, in order, and where its sequences stand.
+///
+/// # Panics
+/// When it cannot be read.
+pub async fn contents(db: &Db) -> BTreeMap<String, Vec<String>> {
+    let mut contents = BTreeMap::new();
+    let mut tables = maintenance::tables(db).await.expect("tables");
+    let sequences = match db {
+        Db::Postgres(_) => "pg_sequences",
+        Db::Sqlite { .. } => "sqlite_sequence",
+    };
+    tables.push(sequences.into());
+    for table in tables {
+        let mut rows: Vec<String> = match db {
+            Db::Postgres(pool) => {
+                let select = AssertSqlSafe(format!("SELECT CAST(t AS TEXT) FROM \"{table}\" t"));
+                sqlx::query_scalar(select).fetch_all(pool).await.expect("rows")
+            }
+            Db::Sqlite { reader, .. } => {
+                let columns = format!(
+                    "SELECT group_concat('quote(\"' || name || '\")', ' || '','' || ') FROM pragma_table_info('{table}')"
+                );
+                let columns: String =
+                    sqlx::query_scalar(AssertSqlSafe(columns)).fetch_one(reader).await.expect("columns");
+                let select = AssertSqlSafe(format!("SELECT {columns} FROM \"{table}\""));
+                sqlx::query_scalar(select).fetch_all(reader).await.expect("rows")
+            }
+        };
+        rows.sort_unstable();
+        contents.insert(table, rows);
+    }
+    contents
+}
+
+/// Brings an empty database to an older schema.
+///
+/// # Panics
+/// When that fails.
+pub async fn migrate_to(db: &Db, version: i64) {
+    let folder = |engine| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(engine);
+    let until = async |engine| {
+        let mut migrator = sqlx::migrate::Migrator::new(folder(engine)).await.expect("migrations");
+        migrator.migrations.to_mut().retain(|migration| migration.version <= version);
+        migrator
+    };
+    match db {
+        Db::Postgres(pool) => until("postgres").await.run(pool).await,
+        Db::Sqlite { writer, .. } => until("sqlite").await.run(writer).await,
+    }
+    .expect("it can be migrated");
+}
+
 /// Makes a user who cannot sign in.
 #[must_use]
 pub fn user(email: &str, role: Role) -> User {
@@ -305,6 +358,8 @@ pub fn user(email: &str, role: Role) -> User {
         password_hash: String::new(),
         created_at: start(),
         disabled_at: None,
+        version: 1,
+        password_changed_at: None,
     }
 }
 

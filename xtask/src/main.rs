@@ -6,6 +6,7 @@ mod bench;
 mod child;
 mod install;
 mod lint;
+mod openapi;
 mod prove;
 mod services;
 mod test;
@@ -24,6 +25,9 @@ Usage: cargo xtask <command>
 Commands:
   test [arguments of cargo test]        run every suite on private PostgreSQL and Redis instances;
                                         installs what is missing, and says so first
+  openapi                               hold a server against its OpenAPI description, with Redocly and
+                                        Schemathesis, which npm and pip install below target/; part of
+                                        `test` unless packages or tests are chosen
   services                              start the same instances, print their addresses as environment
                                         lines, stop them on Ctrl-C or when standard input ends
   tidy                                  hold the repository to its invariants
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         }
         (Some("test"), _) => test::run(&rest),
         (Some("services"), true) => services::run(),
+        (Some("openapi"), true) => openapi::run(),
         (Some("tidy"), true) => tidy::run(),
         (Some("lint"), true) => lint::run(),
         (Some("bench"), _) => match bench::Options::parse(&rest) {
@@ -63,7 +68,7 @@ fn main() -> ExitCode {
             Ok(options) => prove::run(&options),
             Err(problem) => return usage(&problem),
         },
-        (Some(command @ ("help" | "services" | "tidy" | "lint")), false) => {
+        (Some(command @ ("help" | "services" | "tidy" | "lint" | "openapi")), false) => {
             return usage(&format!("`{command}` takes no arguments"));
         }
         (Some(command), _) => return usage(&format!("there is no command `{command}`")),

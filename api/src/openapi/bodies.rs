@@ -10,7 +10,7 @@ use shared::time::Timestamp as DateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::parts::{address, labels, time_zone, week};
+use super::parts::{address, labels, time_zone, time_zone_or_null, week};
 
 /// Who signs in.
 #[derive(ToSchema)]
@@ -27,7 +27,7 @@ pub(crate) struct Credentials {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AccountEdit {
     /// A zone of the IANA database.
-    #[schema(schema_with = time_zone)]
+    #[schema(schema_with = time_zone_or_null)]
     tz: Option<String>,
     quiet_hours: Option<QuietHours>,
 }
@@ -40,6 +40,44 @@ pub(crate) struct QuietHours {
     tz: String,
     #[schema(schema_with = week)]
     weekly: String,
+}
+
+/// A program to be told of events.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewWebhook {
+    #[schema(format = "line", max_length = 100, example = "Chat")]
+    name: String,
+    #[schema(max_length = 2000, pattern = "^https?://", example = "https://example.org/hook")]
+    url: String,
+    /// Types of events, or `*`, which it is unless given.
+    #[schema(min_items = 1, max_items = 50, example = json!(["ticket.created", "sla.breached"]))]
+    types: Option<Vec<String>>,
+    /// Only events of tickets that are with this team.
+    #[schema(example = json!(null))]
+    team_id: Option<Uuid>,
+    /// Whether it is told what only staff may know.
+    internal: Option<bool>,
+    enabled: Option<bool>,
+}
+
+/// Changes to a webhook.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebhookEdit {
+    #[schema(format = "line", max_length = 100, example = "Chat")]
+    name: Option<String>,
+    #[schema(max_length = 2000, pattern = "^https?://", example = "https://example.org/hook")]
+    url: Option<String>,
+    /// Types of events, or `*`.
+    #[schema(min_items = 1, max_items = 50, example = json!(["*"]))]
+    types: Option<Vec<String>>,
+    #[schema(example = json!(null))]
+    team_id: Option<Uuid>,
+    internal: Option<bool>,
+    enabled: Option<bool>,
+    #[schema(minimum = 1, example = json!(null))]
+    version: Option<i64>,
 }
 
 /// A ticket to be opened.

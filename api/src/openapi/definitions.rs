@@ -77,6 +77,10 @@ pub(crate) struct NewDefinition {}
 #[derive(ToSchema)]
 pub(crate) struct DefinitionEdit {}
 
+/// Stands for a change of a definition that is only tried out.
+#[derive(ToSchema)]
+pub(crate) struct DefinitionChange {}
+
 /// Stands for what a definition said in a version.
 #[derive(ToSchema)]
 pub(crate) struct DefinitionVersion {}
@@ -126,6 +130,11 @@ pub(super) fn schemas() -> Map<String, Value> {
         add(format!("New{camel}"), format!("{} to be added.", capital(noun)), new, all(&["name"]), true);
         let edit = [name.clone(), version()].into_iter().chain(position).collect();
         add(format!("{camel}Edit"), "The fields to change, each as a whole.".into(), edit, Vec::new(), true);
+        if matches!(kind, Kind::Calendar | Kind::SlaPolicy) {
+            let mode = (kind == Kind::Calendar).then(|| ("mode", or_null(reference("Mode"))));
+            let about = "The fields to try out.".into();
+            add(format!("{camel}Change"), about, mode.into_iter().collect(), Vec::new(), true);
+        }
         let actor = ("actor_id", json!({ "type": ["string", "null"], "format": "uuid" }));
         let old = vec![id(), version(), name, ("created_at", time()), actor];
         let head = ["id", "version", "name", "created_at"];
@@ -138,9 +147,12 @@ fn capital(text: &str) -> String {
     text[..1].to_uppercase() + &text[1..]
 }
 
+fn or_null(schema: impl Into<Value>) -> Value {
+    json!({ "oneOf": [schema.into(), { "type": "null" }] })
+}
+
 /// What a kind's definitions say, and what they must say.
 fn fields(kind: Kind) -> (Value, &'static [&'static str]) {
-    let or_null = |schema: Value| json!({ "oneOf": [schema, { "type": "null" }] });
     let id_or_null = json!({ "type": ["string", "null"], "format": "uuid", "example": null });
     match kind {
         Kind::Calendar => (

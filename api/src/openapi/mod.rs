@@ -4,11 +4,13 @@
 //! A handler's annotation names its method, path, tag, body and the type of `data`; the envelope around it, failures,
 //! headers, parameters of the path and examples follow from that.
 
+pub(crate) mod accounts;
 pub(crate) mod answers;
 pub(crate) mod bodies;
 pub(crate) mod definitions;
 mod examples;
 mod failures;
+mod links;
 mod parts;
 pub(crate) mod queries;
 
@@ -16,7 +18,9 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 use shared::domain::escalation::Finding;
+use shared::domain::event::EventKind;
 use shared::domain::role::Role;
+use shared::domain::scope::Scope;
 use shared::domain::sla::Mode;
 use shared::domain::ticket::{Category, Priority, Status};
 use utoipa::openapi::OpenApi;
@@ -30,21 +34,27 @@ use crate::routes::replans::ReplanView as Replan;
     answers::Preview,
     bodies::Apply,
     Category,
+    EventKind,
     Mode,
     Priority,
     Replan,
     Role,
+    Scope,
     Status
 )))]
 pub(crate) struct Parts;
 
 /// What operations are sorted into, in the order in which they are shown.
 const TAGS: &[(&str, &str)] = &[
-    ("accounts", "Signing in, and the caller's own account."),
+    ("accounts", "Signing in, the caller's own account, and those of others."),
+    ("api-keys", "Keys for programs."),
+    ("contacts", "The book of contacts."),
     ("tickets", "Incidents and requests, and what happens to them."),
     ("imports", "Tickets from CSV files."),
     ("reports", "What the service desk has done."),
     ("slas", "The clocks of a ticket, and why they are due when they are."),
+    ("events", "What happens, as it happens."),
+    ("webhooks", "Programs that are told of events."),
     ("notifications", "Who was told what."),
     ("calendars", "When time counts."),
     ("sla-policies", "What is promised to which tickets."),
@@ -80,6 +90,7 @@ pub(crate) fn describe(api: OpenApi) -> serde_json::Result<Value> {
     let schemas = doc["components"]["schemas"].as_object_mut();
     schemas.into_iter().for_each(|schemas| schemas.extend(definitions::schemas()));
     tighten(&mut doc["components"]["schemas"]);
+    tighten(&mut doc["paths"]);
     let mut schemas = doc["components"]["schemas"].clone();
     failures::add_schemas(&mut schemas);
     let mut seen = HashSet::new();
@@ -93,6 +104,7 @@ pub(crate) fn describe(api: OpenApi) -> serde_json::Result<Value> {
             place.complete(operation);
         }
     }
+    links::add(&mut doc["paths"]);
     doc["components"] = json!({
         "schemas": schemas,
         "responses": failures::responses(),
@@ -163,7 +175,7 @@ impl Operation<'_> {
         }
         if self.has_version(operation) {
             added.push(json!({
-                "name": "If-Match", "in": "header", "schema": { "type": "string", "pattern": r#"^((W/)?"[1-9][0-9]{0,17}"|\*)$"# },
+                "name": "If-Match", "in": "header", "schema": { "type": "string", "minLength": 1, "pattern": r#"^(\*|(W/)?"[1-9][0-9]{0,17}")$"# },
                 "description": "The ETag of what is changed: the change is refused when there is a newer version.",
                 "example": "*",
             }));
@@ -209,9 +221,21 @@ impl Operation<'_> {
         said || (changes && shows)
     }
 
+    /// A body that need not say anything need not be there, but it is never the word null.
     fn complete_body(&self, operation: &mut Value) {
-        let contents = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
-        contents.into_iter().flat_map(Map::values_mut).for_each(|content| self.add_example(content));
+        let Some(body) = operation.get_mut("requestBody") else { return };
+        let contents = body.get_mut("content").and_then(Value::as_object_mut);
+        let mut required = true;
+        for content in contents.into_iter().flat_map(Map::values_mut) {
+            let choices = content["schema"]["oneOf"].as_array().into_iter().flatten();
+            if let Some(said) = choices.clone().find(|choice| choice.get("$ref").is_some()).cloned() {
+                content["schema"] = said;
+            }
+            let schema = examples::resolve(self.schemas, &content["schema"]);
+            required = schema["type"] != "object" || schema.get("required").is_some();
+            self.add_example(content);
+        }
+        body["required"] = required.into();
     }
 
     fn add_example(&self, content: &mut Value) {

@@ -1,7 +1,8 @@
 //! What several bodies are made of.
 
 use serde_json::{Map, Value, json};
-use utoipa::openapi::schema::ArrayBuilder;
+use utoipa::openapi::ObjectBuilder;
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 /// A length of time, such as `1h30m`, and longer than nothing.
@@ -27,6 +28,12 @@ pub(super) fn time_zone() -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name("TimeZone"))
 }
 
+/// The name of a time zone, or null.
+pub(super) fn time_zone_or_null() -> RefOr<Schema> {
+    let null = ObjectBuilder::new().schema_type(Type::Null);
+    RefOr::T(OneOfBuilder::new().item(Ref::from_schema_name("TimeZone")).item(null).build().into())
+}
+
 /// Windows by weekday, where another type carries them.
 pub(super) fn week() -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name("Week"))
@@ -39,7 +46,9 @@ pub(super) fn address() -> RefOr<Schema> {
 
 /// At most twenty labels.
 pub(super) fn labels() -> RefOr<Schema> {
-    let labels = ArrayBuilder::new().items(Ref::from_schema_name("Label")).max_items(Some(20));
+    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
+    let labels =
+        ArrayBuilder::new().schema_type(kinds).items(Ref::from_schema_name("Label")).max_items(Some(20));
     RefOr::T(labels.build().into())
 }
 
@@ -82,7 +91,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     };
     let metrics = || {
         let metric = json!({ "first_response": span(), "next_response": span(), "resolution": span() });
-        json!({ "type": "object", "properties": metric, "additionalProperties": false, "minProperties": 1, "example": { "first_response": "15m", "resolution": "4h" } })
+        json!({ "type": "object", "properties": metric, "additionalProperties": false, "example": { "first_response": "15m", "resolution": "4h" } })
     };
     let webhook = json!({
         "type": kind("webhook"),

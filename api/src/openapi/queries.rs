@@ -2,7 +2,11 @@
 
 #![expect(dead_code, reason = "they are described, never made")]
 
+use shared::domain::event::EventKind;
+use shared::domain::job::Priority as JobPriority;
 use shared::domain::ticket::{Category, Priority, Status};
+use shared::store::deliveries::State as DeliveryState;
+use shared::store::ledger::State as JobState;
 use shared::store::notifications::State;
 use shared::time::Timestamp as DateTime;
 use utoipa::{IntoParams, ToSchema};
@@ -16,6 +20,7 @@ pub(crate) struct Page {
     #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<i64>,
     /// The `next_cursor` of the page before.
+    #[param(min_length = 1, max_length = 500)]
     cursor: Option<String>,
 }
 
@@ -58,6 +63,9 @@ pub(crate) struct Tickets {
     /// One of its labels.
     #[param(format = "line", max_length = 50)]
     label: Option<String>,
+    /// The address of its contact.
+    #[param(format = "line", max_length = 254)]
+    contact: Option<String>,
     /// How its clocks stand.
     #[param(inline)]
     sla: Option<SlaWord>,
@@ -104,6 +112,27 @@ pub(crate) enum TicketOrder {
     LastDueFirst,
 }
 
+/// Which events, and from where on.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Events {
+    /// May be repeated.
+    r#type: Option<Vec<EventKind>>,
+    /// The id or the number of a ticket.
+    #[param(format = "line", max_length = 50, example = "INC-1042")]
+    ticket: Option<String>,
+    /// The last event that was seen; the header `Last-Event-ID` counts more.
+    #[param(minimum = 0)]
+    last_event_id: Option<i64>,
+}
+
+/// Which deliveries.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Deliveries {
+    state: Option<DeliveryState>,
+}
+
 /// Which notifications.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -132,11 +161,23 @@ pub(crate) enum EventWord {
     Step,
 }
 
+/// Which jobs.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Jobs {
+    state: Option<JobState>,
+    /// What they do.
+    #[param(format = "line", max_length = 100, example = "send_mail")]
+    kind: Option<String>,
+    priority: Option<JobPriority>,
+}
+
 /// Of which ticket.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OfTicket {
     /// The id or the number of a ticket.
+    #[param(format = "line", max_length = 50, example = "INC-1042")]
     ticket: Option<String>,
 }
 

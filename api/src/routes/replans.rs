@@ -24,7 +24,7 @@ use crate::error::ApiError;
 use crate::form::Form;
 use crate::openapi::answers::Preview;
 use crate::openapi::bodies::Apply;
-use crate::openapi::definitions::DefinitionEdit;
+use crate::openapi::definitions::DefinitionChange;
 
 /// At most as many tickets are looked at for a preview; an answer should not take longer than a person waits.
 const TICKETS: usize = 5_000;
@@ -61,7 +61,7 @@ impl From<&Move> for MoveView {
 /// Nothing is stored.
 #[utoipa::path(
     post, path = "/preview", tag = "definitions",
-    request_body = DefinitionEdit,
+    request_body = DefinitionChange,
     responses((status = 200, description = "What would happen.", body = Preview)),
 )]
 pub(super) async fn preview_change<D: Defined>(

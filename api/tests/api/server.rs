@@ -15,7 +15,7 @@ use shared::process::Process;
 use shared::queue::Queue;
 use shared::store::query::Query;
 use shared::store::users::{self, User};
-use shared::testkit::Testbed;
+use shared::testkit::{Testbed, user};
 use tower::ServiceExt;
 
 use crate::answer::{Answer, text};
@@ -60,6 +60,11 @@ impl Server {
         Self::over(self.bed)
     }
 
+    /// The staff of another process over the same database.
+    pub(crate) fn another(&self) -> Client {
+        Client { routes: router(&self.bed, &[]), headers: self.staff.headers.clone() }
+    }
+
     /// A client with a token that outlives every test.
     pub(crate) fn client(&self, user: UserId) -> Client {
         let (now, year) = (self.bed.now(), TimeDelta::days(365));
@@ -79,6 +84,14 @@ impl Server {
         let mut tx = self.bed.db.begin().await.expect("a transaction");
         users::add(&mut tx, user).await.expect("a user");
         let _ = tx.commit().await.expect("a commit");
+    }
+
+    /// Hires somebody, who then sends requests.
+    pub(crate) async fn hire(&self, email: &str, role: Role) -> (User, Client) {
+        let user = user(email, role);
+        self.add_user(&user).await;
+        let client = self.client(user.id);
+        (user, client)
     }
 
     /// Changes the database behind the API's back.
@@ -224,6 +237,12 @@ impl Client {
     pub(crate) async fn exchange(&self, request: Request<Body>) -> (u16, HeaderMap) {
         let response = self.routes.clone().oneshot(request).await.expect("an answer");
         (response.status().as_u16(), response.headers().clone())
+    }
+
+    /// Sends a request that was made by hand, and leaves the answer as it comes.
+    pub(crate) async fn raw(&self, mut request: Request<Body>) -> axum::response::Response {
+        request.headers_mut().extend(self.headers.clone());
+        self.routes.clone().oneshot(request).await.expect("an answer")
     }
 
     /// Sends a request that was made by hand, with the client's headers.

@@ -34,6 +34,12 @@ fn command(name: &str, settings: &Settings, folder: &Path) -> Command {
     command
 }
 
+/// Starts a program, which is killed when it is dropped.
+pub(crate) fn start(name: &str, arguments: &[&str], settings: &Settings, folder: &Path) -> Child {
+    let mut command = command(name, settings, folder);
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it can be started")
+}
+
 /// Runs a program to its end.
 pub(crate) async fn run(name: &str, arguments: &[&str], settings: &Settings, folder: &Path) -> Output {
     let output = command(name, settings, folder).args(arguments).output();
@@ -55,9 +61,19 @@ impl Part {
     /// Starts `dogwatch-<kind>`; it answers on its ops address once it is up.
     pub(crate) fn start(kind: &str, number: usize, settings: &Settings, folder: &Path) -> Self {
         let name = format!("{kind}-{number}");
+        Self::spawn(name, command(&format!("dogwatch-{kind}"), settings, folder), folder)
+    }
+
+    /// Starts `dogwatch serve`, all in one process.
+    pub(crate) fn serve(settings: &Settings, folder: &Path) -> Self {
+        let mut command = command("dogwatch", settings, folder);
+        command.arg("serve");
+        Self::spawn("serve-1".into(), command, folder)
+    }
+
+    fn spawn(name: String, mut command: Command, folder: &Path) -> Self {
         let ops = format!("127.0.0.1:{}", free_port());
         let path = folder.join(format!("{name}.log"));
-        let mut command = command(&format!("dogwatch-{kind}"), settings, folder);
         // The name stands in the worker's row, by which a test finds out who holds a job.
         command.env("OPS_ADDR", &ops).env("HOSTNAME", &name).stdout(log(&path)).stderr(log(&path));
         let child = command.spawn().expect("it can be started");

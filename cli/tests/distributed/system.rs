@@ -84,6 +84,7 @@ impl System {
             ("REDIS_URL", redis.url()),
             ("SMTP_URL", format!("smtp://127.0.0.1:{}", smtp.port)),
             ("API_ADDR", api.clone()),
+            ("RATE_LIMIT_PER_MINUTE", "0".into()),
             ("JWT_SECRET", "not a secret, but as long as one has to be".into()),
             ("ONCALL_EMAIL", ONCALL.into()),
             ("SWEEP_INTERVAL_MS", "200".into()),

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::cause::Cause;
-use crate::ids::{DigestId, ImportId, NotificationId, RecipientId, ReplanId};
+use crate::ids::{DeliveryId, DigestId, ImportId, NotificationId, RecipientId, ReplanId};
 
 super::text_enum! {
     /// Which queue a job waits in; a higher one is never starved by a lower one.
@@ -104,6 +104,24 @@ pub struct SendWebhook {
 impl Job for SendWebhook {
     const KIND: &'static str = "send_webhook";
     const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+/// Makes one try to post an event to a webhook.
+///
+/// It may post twice, as [`SendWebhook`] may. A further try is a job of its own, so that how often it was tried stands in
+/// the delivery alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliverWebhook {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Which of its jobs this is; the others have nothing to do.
+    pub turn: i64,
+}
+
+impl Job for DeliverWebhook {
+    const KIND: &'static str = "deliver_webhook";
+    // Receivers that are slow must not hold up mails.
+    const PRIORITY: Priority = Priority::Low;
 }
 
 /// Deletes ended jobs, expired idempotency keys and the rows of processes long gone.

@@ -11,11 +11,13 @@ pub mod oncall;
 pub mod quiet;
 pub mod role;
 pub mod rulebook;
+pub mod scope;
 pub mod search;
 pub mod sla;
 pub mod span;
 pub mod team;
 pub mod ticket;
+pub mod webhook;
 
 /// Tells whether a text looks like one mail address: enough to keep out lists, names and header lines. Whether it
 /// exists only its mail server knows.
@@ -31,6 +33,18 @@ pub fn is_mail_address(text: &str) -> bool {
                 && !host.contains('@')
                 && !host.starts_with('.')
         })
+}
+
+/// Tells whether a text is where a webhook can be posted to.
+#[must_use]
+pub fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && text.len() <= 2_000
+    })
 }
 
 /// Something wrong with a definition, in words for whoever wrote it.

@@ -291,7 +291,19 @@ pub async fn claim_for_audit(
     if let Some(after) = after {
         select = select.push(" AND id > ").push_bind(after);
     }
-    let select = select.push(" ORDER BY id LIMIT ").push_bind(limit).push(" {skip_locked}");
+    audited(select.push(" ORDER BY id LIMIT ").push_bind(limit).push(" {skip_locked}"), tx).await
+}
+
+/// Lists up to `limit` clocks behind `after` as the transaction sees them, and keeps nobody from changing them.
+pub async fn list_for_audit(tx: &mut Tx, after: Option<ClockId>, limit: i64) -> Result<Vec<Audited>> {
+    let mut select = query("SELECT * FROM sla_clocks");
+    if let Some(after) = after {
+        select = select.push(" WHERE id > ").push_bind(after);
+    }
+    audited(select.push(" ORDER BY id LIMIT ").push_bind(limit), tx).await
+}
+
+async fn audited(select: Query, tx: &mut Tx) -> Result<Vec<Audited>> {
     let rows: Vec<AuditedRow> = select.all(&mut *tx).await?;
     let used = rows.iter().filter_map(|row| row.clock.calendar_version_id);
     let calendars = versions::calendars(tx, used).await?;

@@ -112,7 +112,7 @@ impl Db {
     /// # Errors
     /// `Error::Schema`, saying what to run, when it is older or newer.
     pub async fn check_schema(&self) -> Result<()> {
-        let wanted = POSTGRES.iter().map(|m| m.version).max().unwrap_or(0);
+        let wanted = Self::newest_schema();
         let found = query("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
             .one::<(Option<i64>,)>(self)
             .await;
@@ -142,6 +142,29 @@ impl Db {
             Self::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
         };
         Ok(Tx { inner, enqueued: Vec::new(), events: Vec::new() })
+    }
+
+    /// Begins a transaction that sees all of the database as of one moment and changes nothing. It may wait for
+    /// something else as long as it takes.
+    ///
+    /// # Errors
+    /// `Error::Unavailable` when no connection can be had.
+    pub async fn begin_snapshot(&self) -> Result<Tx> {
+        let inner = match self {
+            Self::Postgres(pool) => {
+                let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+                sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *tx).await?;
+                Inner::Postgres(tx)
+            }
+            Self::Sqlite { reader, .. } => Inner::Sqlite(reader.begin().await?),
+        };
+        Ok(Tx { inner, enqueued: Vec::new(), events: Vec::new() })
+    }
+
+    /// The version of the schema that this program works with.
+    #[must_use]
+    pub fn newest_schema() -> i64 {
+        POSTGRES.iter().map(|m| m.version).max().unwrap_or(0)
     }
 
     /// Measures the database's clock and makes `clock` agree with it; returns how far it was off, in seconds.

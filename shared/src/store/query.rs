@@ -88,6 +88,13 @@ into_value! {
     crate::ids::VersionId => Uuid(|v: crate::ids::VersionId| v.0),
     crate::ids::ReplanId => Uuid(|v: crate::ids::ReplanId| v.0),
     crate::ids::ImportId => Uuid(|v: crate::ids::ImportId| v.0),
+    crate::ids::AccountEventId => Uuid(|v: crate::ids::AccountEventId| v.0),
+    crate::ids::RefreshTokenId => Uuid(|v: crate::ids::RefreshTokenId| v.0),
+    crate::ids::FamilyId => Uuid(|v: crate::ids::FamilyId| v.0),
+    crate::ids::ApiKeyId => Uuid(|v: crate::ids::ApiKeyId| v.0),
+    crate::ids::ContactId => Uuid(|v: crate::ids::ContactId| v.0),
+    crate::ids::WebhookId => Uuid(|v: crate::ids::WebhookId| v.0),
+    crate::ids::DeliveryId => Uuid(|v: crate::ids::DeliveryId| v.0),
 }
 
 macro_rules! text_into_value {
@@ -217,6 +224,15 @@ impl Query {
     pub fn push_each(mut self, postgres: &'static str, sqlite: &'static str) -> Self {
         self.sqlite.get_or_insert_with(|| self.sql.clone().into_owned()).push_str(sqlite);
         self.sql.to_mut().push_str(postgres);
+        self
+    }
+
+    /// Appends the name of a table or a column, quoted, for statements about whatever tables there are.
+    #[must_use]
+    pub(super) fn push_name(mut self, name: &str) -> Self {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        self.sql.to_mut().push_str(&quoted);
+        self.sqlite.iter_mut().for_each(|text| text.push_str(&quoted));
         self
     }
 

@@ -5,34 +5,45 @@
     reason = "a test fails by panicking, and clippy does not see that these are tests"
 )]
 
+mod accounts;
 mod acknowledgements;
+mod api_keys;
 mod clocks;
 mod concurrency;
+mod contacts;
 mod definitions;
 mod desk;
 mod desk_access;
 mod desk_clocks;
 mod desk_escalation;
 mod escalations;
+mod events;
 mod exports;
 mod held;
 mod idempotency;
+mod identities;
 mod imports;
 mod job_leases;
 mod jobs;
+mod labels;
 mod leases;
+mod ledger;
 mod long_lists;
+mod maintenance;
 mod notifications;
 mod preferences;
 mod recipients;
+mod refresh_tokens;
 mod replans;
 mod reports;
 mod rules;
 mod schedules;
+mod sign_ins;
 mod signing_keys;
 mod tickets;
 mod upgrade;
 mod users;
+mod webhooks;
 mod workers;
 
 use chrono::TimeDelta;

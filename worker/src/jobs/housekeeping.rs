@@ -2,41 +2,46 @@
 
 use chrono::TimeDelta;
 use shared::domain::job::{Prune, TidyRedis};
-use shared::store::{idempotency, jobs, workers};
+use shared::store::maintenance::cleanup::{KEEP_JOBS, KEEP_KEYS};
+use shared::store::{deliveries, events, idempotency, jobs, refresh_tokens, sign_ins, workers};
 
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::Run;
 
-/// How long ended jobs can be looked up.
-const KEEP_JOBS: TimeDelta = TimeDelta::days(14);
-
-/// How long a request may be repeated under its idempotency key.
-const KEEP_KEYS: TimeDelta = TimeDelta::hours(24);
+/// How long it can be looked up what became of a delivery to a webhook, and be sent again.
+const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(14);
 
 /// How long a process that is gone stays listed.
 const KEEP_WORKERS: TimeDelta = TimeDelta::days(1);
 
-/// At most as many jobs to a transaction, so that none takes long.
+/// At most as many rows to a transaction, so that none takes long.
 const BATCH: i64 = 5_000;
 
 impl Run for Prune {
     async fn run(&self, cx: &Context) -> Result<Outcome, JobError> {
         let now = cx.now();
-        let mut pruned = 0;
+        let kept = cx.worker.process.config.event_retention;
+        let (mut jobs, mut events, mut deliveries) = (0, 0, 0);
         loop {
             let mut tx = cx.db().begin().await?;
-            let batch = jobs::prune(&mut tx, now - KEEP_JOBS, BATCH).await?;
+            let batch = [
+                jobs::prune(&mut tx, now - KEEP_JOBS, BATCH).await?,
+                events::prune(&mut tx, now - kept, BATCH).await?,
+                deliveries::prune(&mut tx, now - KEEP_DELIVERIES, BATCH).await?,
+            ];
             let _ = tx.commit().await?;
-            pruned += batch;
-            if batch < BATCH.unsigned_abs() {
+            (jobs, events, deliveries) = (jobs + batch[0], events + batch[1], deliveries + batch[2]);
+            if batch.iter().all(|rows| *rows < BATCH.unsigned_abs()) {
                 break;
             }
         }
         let mut tx = cx.db().begin().await?;
         let keys = idempotency::prune(&mut tx, now - KEEP_KEYS).await?;
         let workers = workers::forget(&mut tx, now - KEEP_WORKERS).await?;
+        let refresh_tokens = refresh_tokens::prune(&mut tx, now).await?;
+        let sign_ins = sign_ins::prune(&mut tx, now).await?;
         let _ = tx.commit().await?;
-        tracing::info!(jobs = pruned, keys, workers, "pruned");
+        tracing::info!(jobs, events, deliveries, keys, workers, refresh_tokens, sign_ins, "pruned");
         Ok(Outcome::Done)
     }
 }

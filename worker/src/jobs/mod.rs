@@ -2,6 +2,7 @@
 
 mod applies;
 mod audit;
+mod deliver_webhook;
 mod digest;
 mod hold;
 mod housekeeping;
@@ -21,7 +22,8 @@ mod steps;
 mod tests;
 
 use shared::domain::job::{
-    Audit, Digest, ImportTickets, Noop, Notify, Prune, Replan, SendMail, SendWebhook, TidyRedis,
+    Audit, DeliverWebhook, Digest, ImportTickets, Noop, Notify, Prune, Replan, SendMail, SendWebhook,
+    TidyRedis,
 };
 
 use crate::context::{Context, JobError, Outcome};
@@ -32,6 +34,7 @@ pub(crate) use send_webhook::tell;
 pub(crate) fn registry() -> Registry {
     let telling =
         Registry::default().with::<Notify>().with::<SendMail>().with::<Digest>().with::<SendWebhook>();
+    let telling = telling.with::<DeliverWebhook>();
     telling
         .with::<Audit>()
         .with::<Replan>()

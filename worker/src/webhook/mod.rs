@@ -1,6 +1,8 @@
 //! Webhooks: what they say, how they are signed, and where they must not go.
 
 mod address;
+#[cfg(test)]
+mod deliveries;
 mod event;
 mod poster;
 pub(crate) mod secret;
@@ -8,4 +10,4 @@ pub(crate) mod secret;
 mod tests;
 
 pub(crate) use event::Event;
-pub(crate) use poster::{PostError, Poster};
+pub(crate) use poster::{Answer, PostError, Poster};

@@ -6,23 +6,38 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
+use shared::addresses::names_private;
 use shared::config::{Config, Secret};
 use shared::hmac::Key;
 use shared::ids::NotificationId;
 use shared::process::StartError;
 use shared::time::Timestamp;
-use url::{Host, Url};
+use url::Url;
 
-use super::address::{Private, PublicOnly, is_private};
+use super::address::{Private, PublicOnly};
 
-/// How long a receiver may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a receiver may take to answer, to its last byte.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// At most as much of an answer is read, so that the connection can be used again.
+const READ: usize = 16 * 1024;
+
+/// At most as much of it is kept.
+const KEPT: usize = 1024;
 
 /// Posts webhooks.
 #[derive(Debug)]
 pub(crate) struct Poster {
     client: Client,
     allow_private: bool,
+}
+
+/// What a receiver said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// The beginning of its body, without control characters.
+    pub(crate) text: String,
 }
 
 /// Why a webhook was not sent.
@@ -44,9 +59,7 @@ impl Poster {
         Ok(Self { client: client.build()?, allow_private })
     }
 
-    /// Posts a body once, signed where there is a secret. The receiver knows repetitions by the identifier, and old
-    /// ones by the time.
-    #[tracing::instrument(name = "post webhook", skip_all, fields(otel.kind = "client", notification.id = %id))]
+    /// Posts a notification once, signed where there is a secret, and judges the answer.
     pub(crate) async fn post(
         &self,
         id: NotificationId,
@@ -55,21 +68,9 @@ impl Poster {
         body: String,
         now: Timestamp,
     ) -> Result<(), PostError> {
-        let url = self.checked(url)?;
-        let timestamp = now.timestamp();
-        let mut request = self
-            .client
-            .post(url)
-            .header("content-type", "application/json")
-            .header("webhook-id", id.to_string())
-            .header("webhook-timestamp", timestamp);
-        if let Some(secret) = secret {
-            let signature = key(secret)?.sign(format!("{id}.{timestamp}.{body}").as_bytes());
-            request = request.header("webhook-signature", format!("v1,{}", STANDARD.encode(signature)));
-        }
-        // The address may hold a secret of the receiver's.
-        let answer = request.body(body).send().await.map_err(|error| judged(&error.without_url()))?;
-        match answer.status() {
+        let secrets: Vec<Secret> = secret.cloned().into_iter().collect();
+        let answer = self.send(&id.to_string(), url, &secrets, body, now).await?;
+        match answer.status {
             status if status.is_success() => Ok(()),
             status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
                 Err(PostError::Failed(format!("the receiver answered {status}")))
@@ -81,6 +82,37 @@ impl Poster {
         }
     }
 
+    /// Posts a body once, signed with each secret. The receiver knows repetitions by the identifier, and old ones by the
+    /// time.
+    #[tracing::instrument(name = "post webhook", skip_all, fields(otel.kind = "client", webhook.message = id))]
+    pub(crate) async fn send(
+        &self,
+        id: &str,
+        url: &str,
+        secrets: &[Secret],
+        body: String,
+        now: Timestamp,
+    ) -> Result<Answer, PostError> {
+        let url = self.checked(url)?;
+        let timestamp = now.timestamp();
+        let mut request = self
+            .client
+            .post(url)
+            .header("content-type", "application/json")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", timestamp);
+        let signed = format!("{id}.{timestamp}.{body}");
+        let sign = |secret| Ok(format!("v1,{}", STANDARD.encode(key(secret)?.sign(signed.as_bytes()))));
+        let signatures = secrets.iter().map(sign).collect::<Result<Vec<_>, PostError>>()?;
+        if !signatures.is_empty() {
+            request = request.header("webhook-signature", signatures.join(" "));
+        }
+        // The address may hold a secret of the receiver's.
+        let answer = request.body(body).send().await.map_err(|error| judged(&error.without_url()))?;
+        let status = answer.status();
+        Ok(Answer { status, text: beginning(answer).await })
+    }
+
     /// Reads the address. One that is written as numbers asks no resolver, so it is looked at here.
     fn checked(&self, url: &str) -> Result<Url, PostError> {
         let refused = |why: &str| PostError::Refused(why.into());
@@ -88,14 +120,24 @@ impl Poster {
         if !["http", "https"].contains(&url.scheme()) {
             return Err(refused("its address must begin with https:// or http://"));
         }
-        let is_private = match url.host() {
-            Some(Host::Ipv4(ip)) => is_private(ip.into()),
-            Some(Host::Ipv6(ip)) => is_private(ip.into()),
-            Some(Host::Domain(_)) => false,
-            None => return Err(refused("its address names no host")),
-        };
-        if is_private && !self.allow_private { Err(refused(&Private.to_string())) } else { Ok(url) }
+        if !url.has_host() {
+            return Err(refused("its address names no host"));
+        }
+        if names_private(&url) && !self.allow_private { Err(refused(&Private.to_string())) } else { Ok(url) }
     }
+}
+
+/// Reads the beginning of an answer. One that breaks off is as good: what counts is the status.
+async fn beginning(mut answer: reqwest::Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < READ
+        && let Ok(Some(chunk)) = answer.chunk().await
+    {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes.truncate(KEPT);
+    let text = String::from_utf8_lossy(&bytes);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }
 
 /// The bytes of a secret: `whsec_` and base64, or as it stands.

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::definition::{Action, Definition, Repeat, Step, Target, When};
 use crate::domain::sla::Fraction;
-use crate::domain::{Problem, is_mail_address, span};
+use crate::domain::{Problem, is_mail_address, is_web_address, span};
 
 const MOST_STEPS: usize = 50;
 const MOST_TARGETS: usize = 50;
@@ -125,16 +125,6 @@ impl Target {
             _ => None,
         }
     }
-}
-
-fn is_web_address(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && text.len() <= 2_000
-    })
 }
 
 #[cfg(test)]

@@ -41,26 +41,41 @@ impl Desk {
         limit: i64,
     ) -> Result<Audit> {
         let claimed = clocks::claim_for_audit(tx, after, since, limit).await?;
-        let ids: Vec<_> = claimed.iter().map(|audited| audited.stored.id).collect();
-        let events = clocks::events_of(&mut *tx, &ids).await?;
-        let named = events.values().flatten().filter_map(|recorded| calendar_of(&recorded.event));
-        let calendars = versions::calendars(&mut *tx, named).await?;
-        let (mut audit, mut repaired) = (Audit::default(), Vec::new());
-        for audited in claimed {
-            let id = audited.stored.id;
-            (audit.audited, audit.last) = (audit.audited + 1, Some(id));
-            let events = events.get(&id).map_or(&[][..], Vec::as_slice);
-            let clock = Clock::replay(events, |version| calendars.get(version).ok());
-            let fields = clock.as_ref().map_or_else(|| vec!["events"], |clock| differing(&audited, clock));
-            if fields.is_empty() {
-                continue;
-            }
-            audit.mismatches.push(Mismatch { clock: id, fields, repaired: clock.is_some() });
-            repaired.extend(clock.map(|clock| Stored { clock, ..audited.stored }));
-        }
+        let (audit, repaired) = compare(tx, claimed).await?;
         clocks::repair(tx, &repaired).await?;
         Ok(audit)
     }
+
+    /// Recomputes up to `limit` clocks behind `after` from their events, whether they run or not, and changes nothing.
+    /// The transaction must see all of one moment.
+    pub async fn examine(&self, tx: &mut Tx, after: Option<ClockId>, limit: i64) -> Result<Audit> {
+        let listed = clocks::list_for_audit(tx, after, limit).await?;
+        let (mut audit, _) = compare(tx, listed).await?;
+        audit.mismatches.iter_mut().for_each(|mismatch| mismatch.repaired = false);
+        Ok(audit)
+    }
+}
+
+/// Holds clocks against their events, and returns those that differ as they should be.
+async fn compare(tx: &mut Tx, stored: Vec<Audited>) -> Result<(Audit, Vec<Stored>)> {
+    let ids: Vec<_> = stored.iter().map(|audited| audited.stored.id).collect();
+    let events = clocks::events_of(&mut *tx, &ids).await?;
+    let named = events.values().flatten().filter_map(|recorded| calendar_of(&recorded.event));
+    let calendars = versions::calendars(&mut *tx, named).await?;
+    let (mut audit, mut repaired) = (Audit::default(), Vec::new());
+    for audited in stored {
+        let id = audited.stored.id;
+        (audit.audited, audit.last) = (audit.audited + 1, Some(id));
+        let events = events.get(&id).map_or(&[][..], Vec::as_slice);
+        let clock = Clock::replay(events, |version| calendars.get(version).ok());
+        let fields = clock.as_ref().map_or_else(|| vec!["events"], |clock| differing(&audited, clock));
+        if fields.is_empty() {
+            continue;
+        }
+        audit.mismatches.push(Mismatch { clock: id, fields, repaired: clock.is_some() });
+        repaired.extend(clock.map(|clock| Stored { clock, ..audited.stored }));
+    }
+    Ok((audit, repaired))
 }
 
 const fn calendar_of(event: &Event) -> Option<VersionId> {
