@@ -6,6 +6,7 @@ mod call;
 mod creator;
 mod cursor;
 mod defined;
+mod download;
 mod envelope;
 mod error;
 mod form;
@@ -14,6 +15,7 @@ mod idempotency;
 mod observe;
 mod page;
 mod routes;
+mod upload;
 mod views;
 
 use std::net::SocketAddr;

@@ -2,7 +2,9 @@
 
 mod account;
 mod acknowledge;
+mod attachments;
 mod calendars;
+mod comments;
 mod definition_list;
 mod definitions;
 mod escalation_policies;
@@ -19,7 +21,8 @@ mod tickets;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::Method;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
@@ -30,9 +33,16 @@ use crate::app::App;
 use crate::call::MAX_BODY;
 use crate::defined::Defined;
 use crate::error::ApiError;
+use crate::upload::MAX_UPLOAD;
 use crate::{idempotency, observe};
 
-/// How long any request may take; the claim on an idempotency key stands longer.
+/// How long taking in a file may take: it comes as fast as its sender's line, and stops when it stalls.
+const UPLOAD: Duration = Duration::from_secs(15 * 60);
+
+/// Where files are taken in.
+const UPLOADS: [&str; 1] = ["/api/v1/tickets/{id}/attachments"];
+
+/// How long any other request may take; the claim on an idempotency key stands longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn router(app: App) -> Router {
@@ -58,6 +68,25 @@ pub(crate) fn router(app: App) -> Router {
         .route("/tickets/{id}/close", post(ticket_moves::close_ticket))
         .route("/tickets/{id}/reopen", post(ticket_moves::reopen_ticket))
         .route("/tickets/{id}/history", get(tickets::show_history))
+        .route("/tickets/{id}/comments", get(comments::list_comments).post(comments::post_comment))
+        .route(
+            "/comments/{id}",
+            get(comments::show_comment)
+                .put(comments::edit_comment)
+                .patch(comments::edit_comment)
+                .delete(comments::delete_comment),
+        )
+        .route(
+            "/tickets/{id}/attachments",
+            get(attachments::list_attachments)
+                .post(attachments::attach_file)
+                .layer(DefaultBodyLimit::max(MAX_UPLOAD)),
+        )
+        .route(
+            "/attachments/{id}",
+            get(attachments::download_attachment).delete(attachments::delete_attachment),
+        )
+        .route("/comments/{id}/edits", get(comments::list_edits))
         .route("/tickets/{id}/notifications", get(notifications::list_of_ticket))
         .route("/tickets/{id}/sla", get(slas::list_slas))
         .route("/slas/{id}/explain", get(slas::explain_sla))
@@ -122,6 +151,9 @@ fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, limit: Duration
 }
 
 async fn answer_within(limit: Duration, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let takes_file = request.method() == Method::POST && path.is_some_and(|path| UPLOADS.contains(&path));
+    let limit = if takes_file { UPLOAD } else { limit };
     let answer = tokio::time::timeout(limit, next.run(request)).await;
     answer.unwrap_or_else(|_| ApiError::Unavailable(format!("no answer within {limit:?}")).into_response())
 }

@@ -7,7 +7,9 @@
 
 mod acknowledging;
 mod answer;
+mod attaching;
 mod clocks;
+mod commenting;
 mod crowding;
 mod definitions;
 mod definitions_calendars;

@@ -37,7 +37,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn over(bed: Testbed) -> Self {
-        let anybody = Client { routes: router(&bed), headers: HeaderMap::new() };
+        let routes = router(&bed, &[]);
+        Self::with(bed, routes)
+    }
+
+    /// With a scanner, which nobody has to be at the other end of: scans are jobs.
+    pub(crate) fn scanning(bed: Testbed) -> Self {
+        let routes = router(&bed, &[("CLAMAV_ADDR", "127.0.0.1:1")]);
+        Self::with(bed, routes)
+    }
+
+    fn with(bed: Testbed, routes: Router) -> Self {
+        let anybody = Client { routes, headers: HeaderMap::new() };
         let tokens = Tokens::new(&Secret::new(SECRET.into()));
         let (staff, customer) = (anybody.clone(), anybody.clone());
         let mut server = Self { bed, tokens, staff, customer, anybody };
@@ -95,8 +106,11 @@ impl Server {
     }
 }
 
-fn router(bed: &Testbed) -> Router {
-    let lookup = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
+fn router(bed: &Testbed, settings: &[(&str, &str)]) -> Router {
+    let lookup = |name: &str| match name {
+        "JWT_SECRET" => Some(SECRET.to_owned()),
+        _ => settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
+    };
     let config = Config::read(Kind::AllInOne("unused".into()), lookup).expect("settings");
     let (db, desk, queue) = (bed.db.clone(), bed.desk.clone(), Queue::in_process());
     let blobs = bed.blobs();
@@ -160,6 +174,17 @@ impl Client {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         (parts.status.as_u16(), parts.headers, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
+    }
+
+    /// Asks for a file rather than for JSON.
+    pub(crate) async fn bytes(&self, method: &str, uri: &str) -> (u16, HeaderMap, Vec<u8>) {
+        let request = Request::builder().method(method).uri(uri).body(Body::empty());
+        let mut request = request.expect("a request");
+        request.headers_mut().extend(self.headers.clone());
+        let response = self.routes.clone().oneshot(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        (parts.status.as_u16(), parts.headers, bytes.to_vec())
     }
 
     /// Sends a request that was made by hand, with the client's headers.

@@ -1,7 +1,9 @@
 //! All SQL. One text serves PostgreSQL and SQLite; a file holds a family of tables.
 
 pub mod acknowledgements;
+pub mod attachments;
 pub mod clocks;
+pub mod comments;
 pub mod db;
 pub mod definitions;
 pub mod desk;

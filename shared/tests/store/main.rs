@@ -6,7 +6,9 @@
 )]
 
 mod acknowledgements;
+mod attachments;
 mod clocks;
+mod comments;
 mod concurrency;
 mod definitions;
 mod desk;

@@ -2,7 +2,10 @@
 
 mod applies;
 mod audit;
+#[cfg(test)]
+mod collaborating;
 mod digest;
+mod files;
 mod hold;
 mod housekeeping;
 mod notify;
@@ -17,7 +20,9 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use shared::domain::job::{Audit, Digest, Noop, Notify, Prune, Replan, SendMail, SendWebhook, TidyRedis};
+use shared::domain::job::{
+    Audit, Digest, Noop, Notify, Prune, Replan, ScanAttachment, SendMail, SendWebhook, TidyFiles, TidyRedis,
+};
 
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::{Registry, Run};
@@ -27,6 +32,7 @@ pub(crate) use send_webhook::tell;
 pub(crate) fn registry() -> Registry {
     let telling =
         Registry::default().with::<Notify>().with::<SendMail>().with::<Digest>().with::<SendWebhook>();
+    let telling = telling.with::<ScanAttachment>().with::<TidyFiles>();
     telling.with::<Audit>().with::<Replan>().with::<Prune>().with::<TidyRedis>().with::<Noop>()
 }
 
