@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::auth::{Accounts, Tokens};
 use crate::creator::Creator;
+use crate::limits::Limits;
 
 /// What all requests share. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Parts {
     pub(crate) tokens: Tokens,
     pub(crate) accounts: Accounts,
     pub(crate) creator: Creator,
+    /// How often callers may ask; none where it does not matter.
+    pub(crate) limits: Option<Limits>,
     /// What acknowledge links are signed with, once it is known.
     link_key: OnceCell<Key>,
 }
@@ -33,6 +36,7 @@ impl App {
             tokens,
             accounts: Accounts::default(),
             creator,
+            limits: process.config.http.per_minute.map(Limits::new),
             link_key: OnceCell::new(),
             process,
         })))

@@ -1,10 +1,9 @@
 //! One request by a known caller, and how its effect and its answer are committed as one.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -18,6 +17,7 @@ use shared::store::{Tx, definitions, idempotency, tickets};
 
 use crate::app::App;
 use crate::auth::Account;
+use crate::client;
 use crate::envelope::{Envelope, respond};
 use crate::error::ApiError;
 use crate::form::Form;
@@ -129,8 +129,7 @@ impl Call {
             None => authenticate(app, &parts.headers).await?,
         };
         let Account { user, caller } = account;
-        let ip =
-            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
+        let ip = client::address(&parts.extensions).map(|address| address.to_string());
         let claim = parts.extensions.get::<ClaimToken>().copied();
         Ok(Self { app: app.clone(), user, caller, claim, ip, if_match: if_match(&parts.headers)? })
     }

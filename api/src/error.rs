@@ -47,8 +47,12 @@ pub(crate) enum ApiError {
     NotJson,
     /// 415, where a calendar is wanted.
     NotCalendar,
+    /// 415, where a CSV file is wanted.
+    NotCsv,
     /// 422: fields that cannot be used, all of them.
     Invalid(Vec<FieldError>),
+    /// 429: too many requests; after so many seconds there may be more.
+    TooMany(u64),
     /// 503: the database is away.
     Unavailable(String),
     /// 500: a defect. The text is logged, never shown.
@@ -84,6 +88,9 @@ impl IntoResponse for ApiError {
                 if let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}")) {
                     response.headers_mut().insert(header::CONTENT_RANGE, range);
                 }
+            }
+            Self::TooMany(wait) => {
+                response.headers_mut().insert(header::RETRY_AFTER, wait.into());
             }
             Self::Unavailable(fault) | Self::FilesAway(fault) => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -162,6 +169,12 @@ impl ApiError {
                 "not_calendar",
                 "Send the body as an iCalendar file, with Content-Type: text/calendar.".into(),
             ),
+            Self::NotCsv => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not_csv",
+                "Send a CSV file, with Content-Type: text/csv, or as the field file of multipart/form-data."
+                    .into(),
+            ),
             Self::Invalid(errors) => {
                 let fields: Vec<&str> = errors.iter().filter_map(|e| e.field.as_deref()).collect();
                 let message = match fields.as_slice() {
@@ -171,6 +184,11 @@ impl ApiError {
                 };
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", message.into())
             }
+            Self::TooMany(wait) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                format!("That is too many requests; try again in {wait} s.").into(),
+            ),
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",

@@ -3,6 +3,7 @@
 mod app;
 pub mod auth;
 mod call;
+mod client;
 mod creator;
 mod cursor;
 mod defined;
@@ -12,9 +13,12 @@ mod error;
 mod form;
 mod holidays;
 mod idempotency;
+mod limits;
 mod observe;
+mod openapi;
 mod page;
 mod routes;
+mod surroundings;
 mod upload;
 mod views;
 
@@ -51,7 +55,7 @@ pub async fn run(process: Process) -> Result<(), StartError> {
 /// # Errors
 /// When the tokens' secret is missing.
 pub fn router(process: Process) -> Result<Router, StartError> {
-    Ok(routes::router(App::new(process)?))
+    routes::router(App::new(process)?)
 }
 
 async fn keep_checking(process: Process) {

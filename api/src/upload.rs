@@ -28,6 +28,11 @@ pub(crate) const MAX_UPLOAD: usize = LARGEST as usize + 64 * 1024;
 /// How long a sender may send nothing.
 const STALLED: Duration = Duration::from_secs(30);
 
+/// Tells whether a POST to a path may bring a file, which is streamed.
+pub(crate) fn brings_file(path: &str) -> bool {
+    path == "/api/v1/tickets/import" || path.starts_with("/api/v1/tickets/") && path.ends_with("/attachments")
+}
+
 /// A file that was taken in, and what was said about it.
 #[derive(Debug)]
 pub(crate) struct Received {

@@ -13,10 +13,13 @@ use shared::store::notifications::{self, Channel, Notification};
 use shared::store::preferences::Preferences;
 use shared::store::tickets::{Change, Ticket};
 use shared::store::users::User;
-use shared::time::Timestamp;
+// The derive of schemas knows times by this name.
+use shared::time::Timestamp as DateTime;
+use utoipa::ToSchema;
 
 /// A ticket.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Ticket)]
 pub(crate) struct TicketView {
     id: TicketId,
     number: String,
@@ -35,16 +38,17 @@ pub(crate) struct TicketView {
     /// The version of the policy it came under; null for the built-in one.
     sla_policy_version_id: Option<VersionId>,
     version: i64,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    responded_at: Option<Timestamp>,
-    acknowledged_at: Option<Timestamp>,
+    created_at: DateTime,
+    updated_at: DateTime,
+    responded_at: Option<DateTime>,
+    acknowledged_at: Option<DateTime>,
     acknowledged_by: Option<UserId>,
-    resolved_at: Option<Timestamp>,
-    closed_at: Option<Timestamp>,
+    resolved_at: Option<DateTime>,
+    closed_at: Option<DateTime>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Contact)]
 struct ContactView {
     name: Option<String>,
     email: Option<String>,
@@ -85,7 +89,8 @@ impl TicketView {
 }
 
 /// A clock as of an instant.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Clock)]
 pub(crate) struct ClockView {
     id: ClockId,
     ticket_id: TicketId,
@@ -95,13 +100,13 @@ pub(crate) struct ClockView {
     elapsed_ms: i64,
     remaining_ms: i64,
     overrun_ms: i64,
-    started_at: Timestamp,
-    due_at: Option<Timestamp>,
-    breach_at: Option<Timestamp>,
-    breached_at: Option<Timestamp>,
-    detected_at: Option<Timestamp>,
-    waived_at: Option<Timestamp>,
-    stopped_at: Option<Timestamp>,
+    started_at: DateTime,
+    due_at: Option<DateTime>,
+    breach_at: Option<DateTime>,
+    breached_at: Option<DateTime>,
+    detected_at: Option<DateTime>,
+    waived_at: Option<DateTime>,
+    stopped_at: Option<DateTime>,
     /// Who holds it: `manual`, `status`, both or nobody.
     paused_by: Vec<&'static str>,
     /// Whether its calendar never opens for long enough.
@@ -113,15 +118,16 @@ pub(crate) struct ClockView {
     warnings: Vec<WarningView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClockWarning)]
 struct WarningView {
     fraction: f64,
-    at: Option<Timestamp>,
+    at: Option<DateTime>,
 }
 
 impl ClockView {
     /// Shows a clock as of `now`, with what fell due up to then even if no sweep has recorded it yet.
-    pub(crate) fn new(mut stored: Stored, now: Timestamp) -> Self {
+    pub(crate) fn new(mut stored: Stored, now: DateTime) -> Self {
         let now = now.max(stored.clock.last_at);
         let recorded_at = stored.clock.detected_at;
         stored.clock.fire(now);
@@ -160,7 +166,8 @@ impl ClockView {
 }
 
 /// Why a clock is due when it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Explanation)]
 pub(crate) struct ExplainView {
     clock: ClockView,
     calendar: Option<CalendarView>,
@@ -171,18 +178,20 @@ pub(crate) struct ExplainView {
 }
 
 /// The version of the calendar a clock counts by.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClockCalendar)]
 struct CalendarView {
     id: DefinitionId,
     name: String,
     version: i64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Segment)]
 struct SegmentView {
     kind: &'static str,
-    from: Timestamp,
-    to: Timestamp,
+    from: DateTime,
+    to: DateTime,
     from_local: String,
     to_local: String,
     duration_ms: i64,
@@ -190,10 +199,11 @@ struct SegmentView {
     elapsed_ms: i64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClockEvent)]
 struct EventView {
     seq: i64,
-    at: Timestamp,
+    at: DateTime,
     at_local: String,
     #[serde(flatten)]
     event: Event,
@@ -205,10 +215,10 @@ impl ExplainView {
         calendar: Option<definitions::Version>,
         events: Vec<Recorded>,
         (segments, more): (Vec<Segment>, bool),
-        now: Timestamp,
+        now: DateTime,
     ) -> Self {
         let zone = stored.clock.calendar.zone();
-        let local = |at: Timestamp| at.with_timezone(&zone).to_rfc3339();
+        let local = |at: DateTime| at.with_timezone(&zone).to_rfc3339();
         let segment = |s: Segment| SegmentView {
             kind: s.kind.as_str(),
             from: s.from,
@@ -234,7 +244,8 @@ impl ExplainView {
 }
 
 /// One change of one field.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Change)]
 pub(crate) struct ChangeView {
     field: String,
     old_value: Option<String>,
@@ -242,7 +253,7 @@ pub(crate) struct ChangeView {
     version: i64,
     actor_id: Option<UserId>,
     ip: Option<String>,
-    at: Timestamp,
+    at: DateTime,
 }
 
 impl From<Change> for ChangeView {
@@ -253,7 +264,8 @@ impl From<Change> for ChangeView {
 }
 
 /// The caller's own account.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(crate) struct UserView {
     id: UserId,
     email: String,
@@ -261,7 +273,7 @@ pub(crate) struct UserView {
     role: shared::domain::role::Role,
     tz: Option<String>,
     quiet_hours: Option<serde_json::Value>,
-    created_at: Timestamp,
+    created_at: DateTime,
 }
 
 impl UserView {
@@ -273,7 +285,8 @@ impl UserView {
 }
 
 /// A notification.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Notification)]
 pub(crate) struct NotificationView {
     id: NotificationId,
     ticket: TicketId,
@@ -283,9 +296,9 @@ pub(crate) struct NotificationView {
     channel: Channel,
     state: notifications::State,
     reason: Option<String>,
-    created_at: Timestamp,
-    release_at: Option<Timestamp>,
-    settled_at: Option<Timestamp>,
+    created_at: DateTime,
+    release_at: Option<DateTime>,
+    settled_at: Option<DateTime>,
 }
 
 impl From<Notification> for NotificationView {

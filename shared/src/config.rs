@@ -1,6 +1,8 @@
 //! Settings from environment variables. A bad value stops the process at start, with the variable's name and what
 //! it should hold; its content is not repeated, since it may be a secret.
 
+pub mod http;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -100,6 +102,8 @@ pub struct Config {
     pub redis_url: Option<Secret>,
     /// Where the API listens.
     pub api_addr: SocketAddr,
+    /// How the API meets the network.
+    pub http: http::Http,
     /// Where metrics and health are served.
     pub ops_addr: SocketAddr,
     /// What links in mails start with; no slash at the end.
@@ -174,6 +178,7 @@ impl Config {
             redis_url: vars.redis_url(&process)?,
             public_url: vars.public_url(api_addr)?,
             api_addr,
+            http: vars.http()?,
             ops_addr: vars.parse("OPS_ADDR", ops_port, "must be an address like 127.0.0.1:9464")?,
             smtp_url: vars.smtp_url()?,
             mail_from: vars.sender()?,

@@ -1,12 +1,13 @@
 //! Identifiers: UUID version 7, so that they sort by the time they were made.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
         #[serde(transparent)]
         #[sqlx(transparent)]
         pub struct $name(pub Uuid);
@@ -74,6 +75,8 @@ ids! {
     BlobId
     /// A change of a definition on its way to the clocks that run.
     ReplanId
+    /// Tickets by the thousand, out of one file.
+    ImportId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

@@ -59,6 +59,8 @@ pub struct Testbed {
     pub staff: User,
     /// Somebody who reports tickets.
     pub customer: User,
+    /// Somebody who makes the rules.
+    pub manager: User,
     /// Where files are kept.
     pub files: tempfile::TempDir,
     _home: Home,
@@ -164,17 +166,13 @@ impl Testbed {
         let desk = Desk::new(Clock::manual(start()), Rules::default());
         let (staff, customer) =
             (user("sam@example.org", Role::SeniorEngineer), user("cleo@example.org", Role::EndUser));
-        let testbed = Self {
-            db,
-            desk,
-            staff,
-            customer,
-            files: tempfile::tempdir().expect("a temporary folder"),
-            _home: home,
-        };
+        let manager = user("mona@example.org", Role::Manager);
+        let files = tempfile::tempdir().expect("a temporary folder");
+        let testbed = Self { db, desk, staff, customer, manager, files, _home: home };
         let mut tx = testbed.db.begin().await.expect("a transaction");
         users::add(&mut tx, &testbed.staff).await.expect("a user");
         users::add(&mut tx, &testbed.customer).await.expect("a user");
+        users::add(&mut tx, &testbed.manager).await.expect("a user");
         let _ = tx.commit().await.expect("a commit");
         testbed
     }

@@ -11,9 +11,12 @@ use crate::auth::{TOKEN_LIFETIME, check_password};
 use crate::call::{Body, Call};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
+use crate::openapi::bodies::{AccountEdit, Credentials};
 use crate::views::UserView;
 
-#[derive(Debug, Serialize)]
+/// A token.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Token)]
 pub(super) struct TokenView {
     access_token: String,
     token_type: &'static str,
@@ -22,6 +25,12 @@ pub(super) struct TokenView {
 }
 
 /// Exchanges an address and a password for a token.
+#[utoipa::path(
+    post, path = "/api/v1/auth/login", tag = "accounts",
+    security(()),
+    request_body = Credentials,
+    responses((status = 200, description = "A token.", body = TokenView)),
+)]
 pub(super) async fn log_in(
     State(app): State<App>,
     Body(mut form): Body,
@@ -45,6 +54,10 @@ pub(super) async fn log_in(
 }
 
 /// Shows the caller's own account.
+#[utoipa::path(
+    get, path = "/me", tag = "accounts",
+    responses((status = 200, description = "The account.", body = UserView)),
+)]
 pub(super) async fn show_me(call: Call) -> Result<Envelope<UserView>, ApiError> {
     let preferences = preferences::get(&call.app.process.db, call.user.id).await?;
     let preferences = preferences.ok_or(ApiError::NotFound("account"))?;
@@ -52,6 +65,11 @@ pub(super) async fn show_me(call: Call) -> Result<Envelope<UserView>, ApiError> 
 }
 
 /// Changes how the caller wants to be told; null clears.
+#[utoipa::path(
+    patch, path = "/me", tag = "accounts",
+    request_body = AccountEdit,
+    responses((status = 200, description = "The account.", body = UserView)),
+)]
 pub(super) async fn change_me(call: Call, Body(mut form): Body) -> Result<Response, ApiError> {
     let zone = form.line("tz", 64);
     if let Some(Some(name)) = &zone

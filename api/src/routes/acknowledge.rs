@@ -1,10 +1,9 @@
 //! The page behind the link in a mail: shows a ticket, and acknowledges it for whoever the mail was sent to. Who has
 //! the link needs no account; looking at it changes nothing, since mail programs look too.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use shared::domain::access::Caller;
 use shared::links::Presented;
@@ -15,6 +14,7 @@ use shared::store::{Tx, acknowledgements, notifications, users};
 
 use crate::app::App;
 use crate::call::Name;
+use crate::client;
 use crate::error::ApiError;
 use crate::page::Page;
 
@@ -27,6 +27,15 @@ struct Holder {
 }
 
 /// Shows what a link acknowledges; changes nothing.
+#[utoipa::path(
+    get, path = "/acknowledge/{token}", tag = "tickets",
+    security(()),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html"),
+        (status = 404, description = "A link that leads nowhere.", body = String, content_type = "text/html"),
+        (status = 410, description = "A link that has expired.", body = String, content_type = "text/html"),
+    ),
+)]
 pub(super) async fn show_link(State(app): State<App>, Name(token): Name) -> Result<Page, ApiError> {
     match holder(&app, &token).await? {
         Ok(Holder { ticket, .. }) if ticket.acknowledged_at.is_none() => Ok(Page::of(
@@ -40,6 +49,15 @@ pub(super) async fn show_link(State(app): State<App>, Name(token): Name) -> Resu
 }
 
 /// Acknowledges as whom the link was mailed to; whoever was first stays on record.
+#[utoipa::path(
+    post, path = "/acknowledge/{token}", tag = "tickets",
+    security(()),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html"),
+        (status = 404, description = "A link that leads nowhere.", body = String, content_type = "text/html"),
+        (status = 410, description = "A link that has expired.", body = String, content_type = "text/html"),
+    ),
+)]
 pub(super) async fn use_link(
     State(app): State<App>,
     Name(token): Name,
@@ -49,8 +67,7 @@ pub(super) async fn use_link(
         Ok(holder) => holder,
         Err(page) => return Ok(page),
     };
-    let ip =
-        request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(addr)| addr.ip().to_string());
+    let ip = client::address(request.extensions()).map(|address| address.to_string());
     let mut tx: Tx = app.process.db.begin().await?;
     let who = match user {
         Some(user) => Who::Caller(Arc::new(Caller::alone(user.id, user.role))),

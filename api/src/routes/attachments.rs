@@ -1,6 +1,5 @@
 //! Files that belong to a ticket.
 
-use axum::Extension;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -11,18 +10,22 @@ use shared::ids::{AttachmentId, TicketId, UserId};
 use shared::store::attachments::{self, Attachment, Filter};
 use shared::store::desk::NewFile;
 use shared::store::tickets;
-use shared::time::Timestamp;
+use shared::time::Timestamp as DateTime;
+use utoipa::ToSchema;
 
 use super::comments::is_descending;
 use crate::call::{Call, Listing, Name};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
-use crate::idempotency::{self, Claimed, Key};
+use crate::idempotency;
+use crate::openapi::bodies::NewAttachment;
+use crate::openapi::queries;
 use crate::upload::{Received, receive};
 use crate::{cursor, download};
 
 /// A file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attachment)]
 pub(super) struct AttachmentView {
     id: AttachmentId,
     ticket_id: TicketId,
@@ -36,8 +39,8 @@ pub(super) struct AttachmentView {
     state: State,
     /// What the scanner calls what it found.
     finding: Option<String>,
-    created_at: Timestamp,
-    scanned_at: Option<Timestamp>,
+    created_at: DateTime,
+    scanned_at: Option<DateTime>,
 }
 
 impl From<Attachment> for AttachmentView {
@@ -62,6 +65,11 @@ impl From<Attachment> for AttachmentView {
 }
 
 /// Lists the files of a ticket, oldest first unless told otherwise.
+#[utoipa::path(
+    get, path = "/tickets/{id}/attachments", tag = "attachments",
+    params(queries::ByTime, queries::Page, queries::Count),
+    responses((status = 200, description = "A page of files.", body = Vec<AttachmentView>)),
+)]
 pub(super) async fn list_attachments(
     Name(name): Name,
     Listing { call, mut query }: Listing,
@@ -89,35 +97,36 @@ pub(super) async fn list_attachments(
 }
 
 /// Attaches a file to a ticket; where one with the same content is attached already, answers that one.
+#[utoipa::path(
+    post, path = "/tickets/{id}/attachments", tag = "attachments",
+    request_body(content((NewAttachment = "multipart/form-data"))),
+    responses(
+        (status = 201, description = "The file.", body = AttachmentView),
+        (status = 200, description = "The file with the same content that was there.", body = AttachmentView),
+    ),
+)]
 pub(super) async fn attach_file(
     mut call: Call,
     Name(name): Name,
-    key: Option<Extension<Key>>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let ticket = call.ticket(&name).await?;
     call.may(Action::Comment, &ticket)?;
-    let path = request.uri().path().to_owned();
-    let received = receive(&call.app.process.blobs, request).await?;
-    if let Some(Extension(key)) = key {
-        let internal = [u8::from(received.internal)];
-        let said = [path.as_bytes(), received.upload.sha256.as_bytes(), received.name.as_bytes(), &internal];
-        match key.claim(&call.app, call.user.id, &said).await {
-            Ok(Claimed::Taken(token)) => call.claim = Some(token),
-            known => {
-                call.app.process.blobs.discard(received.upload).await?;
-                return known.map(|known| match known {
-                    Claimed::Answered(answer) => answer,
-                    Claimed::Taken(_) => StatusCode::OK.into_response(),
-                });
-            }
+    let (headers, blobs) = (request.headers().clone(), call.app.process.blobs.clone());
+    let received = receive(&blobs, request).await?;
+    let Received { upload, name, internal, .. } = &received;
+    let place = ticket.id.0.into_bytes();
+    let said =
+        idempotency::hash(&[&place, upload.sha256.as_bytes(), &[u8::from(*internal)], name.as_bytes()]);
+    match idempotency::claim(&mut call, &headers, &said).await {
+        Ok(None) => {}
+        known => {
+            blobs.discard(received.upload).await?;
+            return known.map(Option::unwrap_or_default);
         }
     }
     let attached = attach(&call, ticket.id, received).await;
-    if let (Err(_), Some(token)) = (&attached, call.claim) {
-        idempotency::release(&call.app, token).await?;
-    }
-    attached
+    idempotency::settle(&call, attached).await
 }
 
 /// Gives a file that was taken in its place, and attaches it.
@@ -144,6 +153,16 @@ async fn attach(call: &Call, ticket: TicketId, received: Received) -> Result<Res
 }
 
 /// Gives out the content of a file.
+#[utoipa::path(
+    get, path = "/attachments/{id}", tag = "attachments",
+    params(queries::Part),
+    responses(
+        (status = 200, description = "The file.", body = String, content_type = "application/octet-stream"),
+        (status = 206, description = "The part of the file.", body = String, content_type = "application/octet-stream"),
+        (status = 304, description = "The content is the one that is known."),
+        (status = 409), (status = 416),
+    ),
+)]
 pub(super) async fn download_attachment(
     call: Call,
     Name(name): Name,
@@ -164,6 +183,10 @@ pub(super) async fn download_attachment(
 }
 
 /// Deletes a file: nobody sees it any more.
+#[utoipa::path(
+    delete, path = "/attachments/{id}", tag = "attachments",
+    responses((status = 204, description = "It is gone.")),
+)]
 pub(super) async fn delete_attachment(call: Call, Name(name): Name) -> Result<Response, ApiError> {
     let id = attachment(&call, &name).await?.id;
     let mut tx = call.begin().await?;

@@ -14,8 +14,14 @@ use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
 use crate::holidays;
+use crate::openapi::answers::Holidays;
 
 /// Closes a calendar on the dates of an iCalendar file, whatever it said of them before.
+#[utoipa::path(
+    post, path = "/calendars/{id}/import", tag = "calendars",
+    request_body(content = String, content_type = "text/calendar", example = json!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n")),
+    responses((status = 200, description = "What the file brought.", body = Holidays), (status = 412)),
+)]
 pub(super) async fn import_holidays(
     call: Call,
     Name(name): Name,

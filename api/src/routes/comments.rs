@@ -8,19 +8,23 @@ use shared::ids::{CommentId, TicketId, UserId};
 use shared::store::comments::{self, Comment, Filter, Former, Signed};
 use shared::store::desk::Remark;
 use shared::store::tickets;
-use shared::time::Timestamp;
+use shared::time::Timestamp as DateTime;
+use utoipa::ToSchema;
 
 use crate::call::{Body, Call, Listing, Name};
 use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
+use crate::openapi::bodies::{CommentEdit, NewComment};
+use crate::openapi::queries;
 
 /// At most as many characters to a comment.
 const LONGEST: usize = 65_536;
 
 /// A comment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Comment)]
 pub(super) struct CommentView {
     id: CommentId,
     ticket_id: TicketId,
@@ -29,8 +33,8 @@ pub(super) struct CommentView {
     content: String,
     is_internal: bool,
     is_system: bool,
-    created_at: Timestamp,
-    edited_at: Option<Timestamp>,
+    created_at: DateTime,
+    edited_at: Option<DateTime>,
     /// How often it was edited.
     edits: i64,
     version: i64,
@@ -63,11 +67,12 @@ impl From<Signed> for CommentView {
 }
 
 /// What a comment said before.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FormerComment)]
 pub(super) struct FormerView {
     version: i64,
     content: String,
-    replaced_at: Timestamp,
+    replaced_at: DateTime,
 }
 
 impl From<Former> for FormerView {
@@ -77,6 +82,11 @@ impl From<Former> for FormerView {
 }
 
 /// Lists what was said about a ticket, oldest first unless told otherwise.
+#[utoipa::path(
+    get, path = "/tickets/{id}/comments", tag = "comments",
+    params(queries::ByTime, queries::Page, queries::Count),
+    responses((status = 200, description = "A page of comments.", body = Vec<CommentView>)),
+)]
 pub(super) async fn list_comments(
     Name(name): Name,
     Listing { call, mut query }: Listing,
@@ -104,6 +114,11 @@ pub(super) async fn list_comments(
 }
 
 /// Says something about a ticket.
+#[utoipa::path(
+    post, path = "/tickets/{id}/comments", tag = "comments",
+    request_body = NewComment,
+    responses((status = 201, description = "The comment.", body = CommentView)),
+)]
 pub(super) async fn post_comment(
     call: Call,
     Name(name): Name,
@@ -121,6 +136,10 @@ pub(super) async fn post_comment(
 }
 
 /// Shows a comment.
+#[utoipa::path(
+    get, path = "/comments/{id}", tag = "comments",
+    responses((status = 200, description = "The comment.", body = CommentView)),
+)]
 pub(super) async fn show_comment(call: Call, Name(name): Name) -> Result<Envelope<CommentView>, ApiError> {
     let found = comment(&call, &name).await?;
     let version = found.comment.version;
@@ -128,6 +147,11 @@ pub(super) async fn show_comment(call: Call, Name(name): Name) -> Result<Envelop
 }
 
 /// Replaces what a comment says.
+#[utoipa::path(
+    patch, path = "/comments/{id}", tag = "comments",
+    request_body = CommentEdit,
+    responses((status = 200, description = "The comment as it is now.", body = CommentView)),
+)]
 pub(super) async fn edit_comment(
     call: Call,
     Name(name): Name,
@@ -150,7 +174,21 @@ pub(super) async fn edit_comment(
     call.commit(tx, Envelope::ok(CommentView::new(comment, found.author_name)).etag(version)).await
 }
 
+/// Replaces what a comment says as a whole, which is its content.
+#[utoipa::path(
+    put, path = "/comments/{id}", tag = "comments",
+    request_body = CommentEdit,
+    responses((status = 200, description = "The comment as it is now.", body = CommentView)),
+)]
+pub(super) async fn replace_comment(call: Call, name: Name, body: Body) -> Result<Response, ApiError> {
+    edit_comment(call, name, body).await
+}
+
 /// Deletes a comment: nobody sees any more what it said.
+#[utoipa::path(
+    delete, path = "/comments/{id}", tag = "comments",
+    responses((status = 204, description = "It is gone."), (status = 412)),
+)]
 pub(super) async fn delete_comment(call: Call, Name(name): Name) -> Result<Response, ApiError> {
     let expected = call.expects(None)?;
     let id = comment(&call, &name).await?.comment.id;
@@ -162,6 +200,10 @@ pub(super) async fn delete_comment(call: Call, Name(name): Name) -> Result<Respo
 }
 
 /// Lists what a comment said before its edits, oldest first.
+#[utoipa::path(
+    get, path = "/comments/{id}/edits", tag = "comments",
+    responses((status = 200, description = "What it said.", body = Vec<FormerView>)),
+)]
 pub(super) async fn list_edits(call: Call, Name(name): Name) -> Result<Envelope<Vec<FormerView>>, ApiError> {
     let found = comment(&call, &name).await?;
     if !call.caller.role.is_staff() {

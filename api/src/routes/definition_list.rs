@@ -11,8 +11,15 @@ use crate::defined::{Defined, View, view, view_version};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::{Form, is_common};
+use crate::openapi::definitions::{Definition, DefinitionVersion};
+use crate::openapi::queries;
 
-/// Lists the definitions of a kind: in the order in which they count where that is chosen, otherwise newest first.
+/// Lists definitions: in the order in which they count where that is chosen, otherwise newest first.
+#[utoipa::path(
+    get, path = "/", tag = "definitions",
+    params(queries::Definitions, queries::Page, queries::Offset, queries::Count),
+    responses((status = 200, description = "A page of definitions.", body = Vec<Definition>)),
+)]
 pub(super) async fn list_definitions<D: Defined>(
     Listing { call, query }: Listing,
 ) -> Result<Envelope<Vec<View>>, ApiError> {
@@ -37,6 +44,11 @@ struct Before {
 }
 
 /// Lists what a definition has said, the latest first.
+#[utoipa::path(
+    get, path = "/", tag = "definitions",
+    params(queries::Page),
+    responses((status = 200, description = "A page of versions.", body = Vec<DefinitionVersion>)),
+)]
 pub(super) async fn list_versions<D: Defined>(
     Listing { call, mut query }: Listing,
     Name(name): Name,

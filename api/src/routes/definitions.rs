@@ -13,10 +13,16 @@ use crate::call::{Body, Call, Name};
 use crate::defined::{Defined, View, judge, stored, view};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
+use crate::openapi::definitions as openapi;
 
 const POSITIONS: std::ops::RangeInclusive<i64> = 0..=1_000_000;
 
 /// Adds a definition.
+#[utoipa::path(
+    post, path = "/", tag = "definitions",
+    request_body = openapi::NewDefinition,
+    responses((status = 201, description = "The definition.", body = openapi::Definition)),
+)]
 pub(super) async fn create_definition<D: Defined>(
     call: Call,
     Body(mut form): Body,
@@ -35,6 +41,10 @@ pub(super) async fn create_definition<D: Defined>(
 }
 
 /// Shows a definition as it is now.
+#[utoipa::path(
+    get, path = "/", tag = "definitions",
+    responses((status = 200, description = "The definition.", body = openapi::Definition)),
+)]
 pub(super) async fn show_definition<D: Defined>(
     call: Call,
     Name(name): Name,
@@ -45,7 +55,12 @@ pub(super) async fn show_definition<D: Defined>(
     Ok(Envelope::ok(view::<D>(found)).etag(version))
 }
 
-/// Changes the fields that are given, each as a whole.
+/// Changes the fields of a definition that are given, each as a whole.
+#[utoipa::path(
+    patch, path = "/", tag = "definitions",
+    request_body = openapi::DefinitionEdit,
+    responses((status = 200, description = "The definition as it is now.", body = openapi::Definition)),
+)]
 pub(super) async fn edit_definition<D: Defined>(
     call: Call,
     Name(name): Name,
@@ -67,6 +82,10 @@ pub(super) async fn edit_definition<D: Defined>(
 }
 
 /// Deletes a definition that no other refers to.
+#[utoipa::path(
+    delete, path = "/", tag = "definitions",
+    responses((status = 204, description = "It is gone."), (status = 412)),
+)]
 pub(super) async fn delete_definition<D: Defined>(
     call: Call,
     Name(name): Name,

@@ -11,8 +11,15 @@ use crate::call::{Body, Call, Name};
 use crate::defined::{find_doubts, stored};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
+use crate::openapi::answers::Findings;
+use crate::openapi::bodies::Nothing;
 
 /// Lists what is doubtful about a policy as things stand now.
+#[utoipa::path(
+    post, path = "/escalation-policies/{id}/lint", tag = "escalation-policies",
+    request_body = Option<Nothing>,
+    responses((status = 200, description = "What is doubtful.", body = Findings)),
+)]
 pub(super) async fn lint_policy(
     call: Call,
     Name(name): Name,

@@ -7,10 +7,14 @@ mod calendars;
 mod comments;
 mod definition_list;
 mod definitions;
+mod docs;
 mod escalation_policies;
+mod exports;
 mod health;
+mod imports;
 mod notifications;
-mod replans;
+pub(crate) mod replans;
+mod reports;
 mod schedules;
 mod slas;
 mod ticket_form;
@@ -21,124 +25,175 @@ mod tickets;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::Method;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post, put};
+use axum::routing::{get, post};
 use shared::domain::{escalation, oncall, sla, team};
+use shared::process::StartError;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa::openapi::path::Paths;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::call::MAX_BODY;
 use crate::defined::Defined;
 use crate::error::ApiError;
-use crate::upload::MAX_UPLOAD;
-use crate::{idempotency, observe};
-
-/// How long taking in a file may take: it comes as fast as its sender's line, and stops when it stalls.
-const UPLOAD: Duration = Duration::from_secs(15 * 60);
-
-/// Where files are taken in.
-const UPLOADS: [&str; 1] = ["/api/v1/tickets/{id}/attachments"];
+use crate::openapi::definitions::describe;
+use crate::upload::{MAX_UPLOAD, brings_file};
+use crate::{client, idempotency, limits, observe, openapi, surroundings};
 
 /// How long any other request may take; the claim on an idempotency key stands longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(crate) fn router(app: App) -> Router {
-    let v1 = Router::new()
-        .route("/me", get(account::show_me).patch(account::change_me))
-        .route("/tickets", get(ticket_list::list_tickets).post(tickets::open_ticket))
-        .route(
-            "/tickets/{id}",
-            get(tickets::show_ticket)
-                .put(tickets::replace_ticket)
-                .patch(tickets::edit_ticket)
-                .delete(tickets::delete_ticket),
-        )
-        .route("/tickets/{id}/labels", put(tickets::replace_labels))
-        .route("/tickets/{id}/assign", put(ticket_moves::assign_ticket))
-        .route("/tickets/bulk-status", post(ticket_moves::move_tickets))
-        .route("/tickets/{id}/status", patch(ticket_moves::move_ticket))
-        .route("/tickets/{id}/acknowledge", post(ticket_moves::acknowledge_ticket))
-        .route(
-            "/tickets/{id}/resolve",
-            post(ticket_moves::resolve_ticket).patch(ticket_moves::resolve_ticket),
-        )
-        .route("/tickets/{id}/close", post(ticket_moves::close_ticket))
-        .route("/tickets/{id}/reopen", post(ticket_moves::reopen_ticket))
-        .route("/tickets/{id}/history", get(tickets::show_history))
-        .route("/tickets/{id}/comments", get(comments::list_comments).post(comments::post_comment))
-        .route(
-            "/comments/{id}",
-            get(comments::show_comment)
-                .put(comments::edit_comment)
-                .patch(comments::edit_comment)
-                .delete(comments::delete_comment),
-        )
-        .route(
-            "/tickets/{id}/attachments",
-            get(attachments::list_attachments)
-                .post(attachments::attach_file)
-                .layer(DefaultBodyLimit::max(MAX_UPLOAD)),
-        )
-        .route(
-            "/attachments/{id}",
-            get(attachments::download_attachment).delete(attachments::delete_attachment),
-        )
-        .route("/comments/{id}/edits", get(comments::list_edits))
-        .route("/tickets/{id}/notifications", get(notifications::list_of_ticket))
-        .route("/tickets/{id}/sla", get(slas::list_slas))
-        .route("/slas/{id}/explain", get(slas::explain_sla))
-        .route("/replans/{id}", get(replans::show_replan))
-        .route("/slas/{id}/pause", patch(slas::pause_sla))
-        .route("/slas/{id}/resume", patch(slas::resume_sla))
-        .route("/notifications", get(notifications::list_notifications))
-        .route("/calendars/{id}/import", post(calendars::import_holidays))
-        .route("/escalation-policies/{id}/lint", post(escalation_policies::lint_policy))
-        .route("/schedules/{id}/on-call", get(schedules::show_on_call))
-        .route("/schedules/{id}/shifts", get(schedules::list_shifts))
-        .route("/schedules/{id}/overrides", get(schedules::list_overrides).post(schedules::add_override))
-        .route("/schedules/{id}/overrides/{override}", delete(schedules::delete_override));
-    let v1 = family::<sla::calendar::Definition>(v1, "calendars");
-    let v1 = running::<sla::calendar::Definition>(v1, "calendars");
-    let v1 = family::<sla::policy::Definition>(v1, "sla-policies");
-    let v1 = running::<sla::policy::Definition>(v1, "sla-policies");
-    let v1 = family::<escalation::Definition>(v1, "escalation-policies");
-    let v1 = family::<oncall::Definition>(v1, "schedules");
-    let v1 = family::<team::Definition>(v1, "teams");
+/// How long one that brings a file may take: 200 MiB over a slow line.
+const UPLOAD: Duration = Duration::from_secs(900);
+
+/// All routes, over what their handlers share.
+///
+/// # Errors
+/// When they cannot be described.
+pub(crate) fn router(app: App) -> Result<Router, StartError> {
     let keyed = from_fn_with_state(app.clone(), idempotency::layer);
-    let routes = Router::new()
-        .nest("/api/v1", v1)
+    let routes = OpenApiRouter::with_openapi(openapi::Parts::openapi())
+        .nest("/api/v1", v1())
         .route_layer(keyed)
         // Without a key: there is no caller yet to scope it to, and no token is ever stored.
-        .route("/api/v1/auth/login", post(account::log_in))
+        .routes(routes!(account::log_in))
         // The link is the credential.
-        .route("/acknowledge/{token}", get(acknowledge::show_link).post(acknowledge::use_link))
-        .route("/health", get(health::show_health))
-        .route("/db-health", get(health::show_db_health))
+        .routes(routes!(acknowledge::show_link, acknowledge::use_link))
+        .routes(routes!(health::show_health))
+        .routes(routes!(health::show_db_health));
+    let (routes, described) = routes.split_for_parts();
+    let routes = routes
+        .merge(docs::router(described)?)
         .fallback(async || ApiError::NotFound("address"))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    surround(routes, TIMEOUT).with_state(app)
+    let cors = surroundings::cors(&app.process.config.http.origins);
+    let routes = surround(routes.layer(from_fn_with_state(app.clone(), limits::layer)), TIMEOUT);
+    let routes = if let Some(cors) = cors { routes.layer(cors) } else { routes };
+    let routes = routes
+        .layer(from_fn_with_state(app.clone(), surroundings::protect))
+        .layer(from_fn_with_state(app.clone(), client::layer))
+        .layer(from_fn(observe::layer));
+    Ok(routes.with_state(app))
 }
 
-/// Adds the routes of definitions that clocks run by.
-fn running<D: Defined>(routes: Router<App>, name: &str) -> Router<App> {
-    routes
-        .route(&format!("/{name}/{{id}}/preview"), post(replans::preview_change::<D>))
-        .route(&format!("/{name}/{{id}}/apply"), post(replans::apply_change::<D>))
+fn v1() -> OpenApiRouter<App> {
+    let tickets = OpenApiRouter::new()
+        .routes(routes!(ticket_list::list_tickets, tickets::open_ticket))
+        .routes(routes!(
+            tickets::show_ticket,
+            tickets::replace_ticket,
+            tickets::edit_ticket,
+            tickets::delete_ticket
+        ))
+        .routes(routes!(tickets::replace_labels))
+        .routes(routes!(ticket_moves::assign_ticket))
+        .routes(routes!(ticket_moves::move_tickets))
+        .routes(routes!(ticket_moves::move_ticket))
+        .routes(routes!(ticket_moves::acknowledge_ticket))
+        .routes(routes!(ticket_moves::resolve_ticket))
+        .routes(routes!(ticket_moves::close_ticket))
+        .routes(routes!(ticket_moves::reopen_ticket))
+        .routes(routes!(tickets::show_history))
+        .routes(routes!(notifications::list_of_ticket))
+        .routes(routes!(slas::list_slas))
+        .routes(routes!(slas::explain_sla))
+        .routes(routes!(slas::pause_sla))
+        .routes(routes!(slas::resume_sla));
+    tickets
+        .routes(routes!(account::show_me, account::change_me))
+        .routes(routes!(notifications::list_notifications))
+        .routes(routes!(replans::show_replan))
+        .merge(bulk())
+        .merge(collaboration())
+        .routes(routes!(calendars::import_holidays))
+        .routes(routes!(escalation_policies::lint_policy))
+        .routes(routes!(schedules::show_on_call))
+        .routes(routes!(schedules::list_shifts))
+        .routes(routes!(schedules::list_overrides, schedules::add_override))
+        .routes(routes!(schedules::delete_override))
+        .merge(family::<sla::calendar::Definition>("calendars"))
+        .merge(running::<sla::calendar::Definition>("calendars"))
+        .merge(family::<sla::policy::Definition>("sla-policies"))
+        .merge(running::<sla::policy::Definition>("sla-policies"))
+        .merge(family::<escalation::Definition>("escalation-policies"))
+        .merge(family::<oncall::Definition>("schedules"))
+        .merge(family::<team::Definition>("teams"))
 }
 
-/// Adds the routes that every kind of definition has.
-fn family<D: Defined>(routes: Router<App>, name: &str) -> Router<App> {
-    use definition_list::{list_definitions, list_versions};
-    use definitions::{create_definition, delete_definition, edit_definition, show_definition};
+/// The routes of what is said about tickets, and attached to them.
+fn collaboration() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(attachments::list_attachments, attachments::attach_file))
+        .layer(DefaultBodyLimit::max(MAX_UPLOAD))
+        .routes(routes!(attachments::download_attachment, attachments::delete_attachment))
+        .routes(routes!(comments::list_comments, comments::post_comment))
+        .routes(routes!(
+            comments::show_comment,
+            comments::replace_comment,
+            comments::edit_comment,
+            comments::delete_comment
+        ))
+        .routes(routes!(comments::list_edits))
+}
+
+/// The routes of what concerns many tickets at once.
+fn bulk() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(imports::import_tickets))
+        // Files are streamed, and bounded where they are read.
+        .layer(DefaultBodyLimit::disable())
+        .routes(routes!(exports::export_tickets))
+        .routes(routes!(imports::list_imports))
+        .routes(routes!(imports::show_import))
+        .routes(routes!(imports::export_errors))
+        .routes(routes!(reports::top_assignees))
+        .routes(routes!(reports::latency))
+        .routes(routes!(reports::sla_compliance))
+        .routes(routes!(reports::breaches))
+}
+
+/// The routes of definitions that clocks run by.
+fn running<D: Defined>(name: &str) -> OpenApiRouter<App> {
+    use replans::{__path_apply_change, __path_preview_change, apply_change, preview_change};
+    let (preview, apply) = (format!("/{name}/{{id}}/preview"), format!("/{name}/{{id}}/apply"));
+    let [mut of_preview, mut of_apply] = [Paths::new(), Paths::new()];
+    describe::<__path_preview_change>(&mut of_preview, D::KIND, name, &preview);
+    describe::<__path_apply_change>(&mut of_apply, D::KIND, name, &apply);
+    OpenApiRouter::default().routes((Vec::new(), of_preview, post(preview_change::<D>))).routes((
+        Vec::new(),
+        of_apply,
+        post(apply_change::<D>),
+    ))
+}
+
+/// The routes that every kind of definition has.
+fn family<D: Defined>(name: &str) -> OpenApiRouter<App> {
+    use definition_list::{__path_list_definitions, __path_list_versions, list_definitions, list_versions};
+    use definitions::{
+        __path_create_definition, __path_delete_definition, create_definition, delete_definition,
+    };
+    use definitions::{__path_edit_definition, __path_show_definition, edit_definition, show_definition};
+    let (kind, all, one) = (D::KIND, format!("/{name}"), format!("/{name}/{{id}}"));
+    let versions = format!("{one}/versions");
+    let [mut of_all, mut of_one, mut of_versions] = [Paths::new(), Paths::new(), Paths::new()];
+    describe::<__path_list_definitions>(&mut of_all, kind, name, &all);
+    describe::<__path_create_definition>(&mut of_all, kind, name, &all);
+    describe::<__path_show_definition>(&mut of_one, kind, name, &one);
+    describe::<__path_edit_definition>(&mut of_one, kind, name, &one);
+    describe::<__path_delete_definition>(&mut of_one, kind, name, &one);
+    describe::<__path_list_versions>(&mut of_versions, kind, name, &versions);
     let all = get(list_definitions::<D>).post(create_definition::<D>);
     let one = get(show_definition::<D>).patch(edit_definition::<D>).delete(delete_definition::<D>);
-    routes
-        .route(&format!("/{name}"), all)
-        .route(&format!("/{name}/{{id}}"), one)
-        .route(&format!("/{name}/{{id}}/versions"), get(list_versions::<D>))
+    OpenApiRouter::default().routes((Vec::new(), of_all, all)).routes((Vec::new(), of_one, one)).routes((
+        Vec::new(),
+        of_versions,
+        get(list_versions::<D>),
+    ))
 }
 
 /// Puts around routes what every answer needs, also that of a handler which hangs or panics.
@@ -147,13 +202,10 @@ fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, limit: Duration
         .layer(from_fn(move |request, next| answer_within(limit, request, next)))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn(observe::layer))
 }
 
 async fn answer_within(limit: Duration, request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let takes_file = request.method() == Method::POST && path.is_some_and(|path| UPLOADS.contains(&path));
-    let limit = if takes_file { UPLOAD } else { limit };
+    let limit = if brings_file(request.uri().path()) { UPLOAD } else { limit };
     let answer = tokio::time::timeout(limit, next.run(request)).await;
     answer.unwrap_or_else(|_| ApiError::Unavailable(format!("no answer within {limit:?}")).into_response())
 }
@@ -178,7 +230,11 @@ mod tests {
             .route("/hangs", get(async || std::future::pending::<()>().await))
             .route("/panics", get(async || -> () { panic!("at row 5 of users: {}", "secret") }));
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let mut response = surround(routes, Duration::from_millis(10)).oneshot(request).await.unwrap();
+        let mut response = surround(routes, Duration::from_millis(10))
+            .layer(from_fn(observe::layer))
+            .oneshot(request)
+            .await
+            .unwrap();
         let body = std::mem::take(response.body_mut()).collect().await.unwrap().to_bytes();
         (response, String::from_utf8(body.to_vec()).unwrap())
     }

@@ -10,9 +10,15 @@ use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
+use crate::openapi::queries;
 use crate::views::NotificationView;
 
 /// Lists notifications, newest first.
+#[utoipa::path(
+    get, path = "/notifications", tag = "notifications",
+    params(queries::Notifications, queries::OfTicket, queries::Page, queries::Count),
+    responses((status = 200, description = "A page of notifications.", body = Vec<NotificationView>)),
+)]
 pub(super) async fn list_notifications(
     Listing { call, mut query }: Listing,
 ) -> Result<Envelope<Vec<NotificationView>>, ApiError> {
@@ -31,6 +37,11 @@ pub(super) async fn list_notifications(
 }
 
 /// Lists the notifications about a ticket, newest first.
+#[utoipa::path(
+    get, path = "/tickets/{id}/notifications", tag = "notifications",
+    params(queries::Notifications, queries::Page, queries::Count),
+    responses((status = 200, description = "A page of notifications.", body = Vec<NotificationView>)),
+)]
 pub(super) async fn list_of_ticket(
     Name(name): Name,
     Listing { call, query }: Listing,

@@ -12,7 +12,9 @@ use shared::store::desk::Move;
 use shared::store::jobs::{self, NewJob};
 use shared::store::replans::{self, Replan};
 use shared::store::rulebook;
-use shared::time::Timestamp;
+// The derive of schemas knows times by this name.
+use shared::time::Timestamp as DateTime;
+use utoipa::ToSchema;
 
 use super::definitions::{body, find, find_locked};
 use crate::call::{Body, Call, Name};
@@ -20,6 +22,9 @@ use crate::defined::{Defined, judge, stored};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
+use crate::openapi::answers::Preview;
+use crate::openapi::bodies::Apply;
+use crate::openapi::definitions::DefinitionEdit;
 
 /// At most as many tickets are looked at for a preview; an answer should not take longer than a person waits.
 const TICKETS: usize = 5_000;
@@ -32,8 +37,8 @@ struct MoveView {
     clock_id: ClockId,
     ticket: String,
     metric: Metric,
-    due_before: Option<Timestamp>,
-    due_after: Option<Timestamp>,
+    due_before: Option<DateTime>,
+    due_after: Option<DateTime>,
     breaches: bool,
     cancels: bool,
 }
@@ -54,6 +59,11 @@ impl From<&Move> for MoveView {
 
 /// Says which running clocks would move or breach if a definition said what the body says, as in a change of it.
 /// Nothing is stored.
+#[utoipa::path(
+    post, path = "/preview", tag = "definitions",
+    request_body = DefinitionEdit,
+    responses((status = 200, description = "What would happen.", body = Preview)),
+)]
 pub(super) async fn preview_change<D: Defined>(
     call: Call,
     Name(name): Name,
@@ -88,6 +98,11 @@ pub(super) async fn preview_change<D: Defined>(
 }
 
 /// Has a definition, as it is now, brought to the clocks that run: a job does it in batches.
+#[utoipa::path(
+    post, path = "/apply", tag = "definitions",
+    request_body = Option<Apply>,
+    responses((status = 202, description = "The job that does it.", body = ReplanView)),
+)]
 pub(super) async fn apply_change<D: Defined>(
     call: Call,
     Name(name): Name,
@@ -107,8 +122,9 @@ pub(super) async fn apply_change<D: Defined>(
 }
 
 /// How far a change has come.
-#[derive(Debug, Serialize)]
-pub(super) struct ReplanView {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Replan)]
+pub(crate) struct ReplanView {
     id: ReplanId,
     definition_id: DefinitionId,
     mode: Mode,
@@ -116,8 +132,8 @@ pub(super) struct ReplanView {
     examined: i64,
     moved: i64,
     breached: i64,
-    created_at: Timestamp,
-    finished_at: Option<Timestamp>,
+    created_at: DateTime,
+    finished_at: Option<DateTime>,
 }
 
 impl From<Replan> for ReplanView {
@@ -134,6 +150,10 @@ impl From<Replan> for ReplanView {
 }
 
 /// Shows how far a change has come.
+#[utoipa::path(
+    get, path = "/replans/{id}", tag = "sla-policies",
+    responses((status = 200, description = "How far it has come.", body = ReplanView)),
+)]
 pub(super) async fn show_replan(call: Call, Name(name): Name) -> Result<Envelope<ReplanView>, ApiError> {
     call.sees(Area::Rules)?;
     let id: ReplanId = name.parse().map_err(|_| ApiError::NotFound("re-plan"))?;

@@ -17,11 +17,19 @@ use crate::defined::{judge, read_override, stored};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::Form;
+use crate::openapi::answers::{OnCall, Shift};
+use crate::openapi::bodies::NewOverride;
+use crate::openapi::queries;
 
 /// The longest time that shifts are listed for.
 const LONGEST: TimeDelta = TimeDelta::days(90);
 
 /// Tells who is on call at an instant, by default now, and why.
+#[utoipa::path(
+    get, path = "/schedules/{id}/on-call", tag = "schedules",
+    params(queries::At),
+    responses((status = 200, description = "Who it is.", body = OnCall)),
+)]
 pub(super) async fn show_on_call(
     Listing { call, mut query }: Listing,
     Name(name): Name,
@@ -45,6 +53,11 @@ pub(super) async fn show_on_call(
 }
 
 /// Lists who is on call from one time to another, at most 90 days later, without holes.
+#[utoipa::path(
+    get, path = "/schedules/{id}/shifts", tag = "schedules",
+    params(queries::Period),
+    responses((status = 200, description = "Who it is, without holes.", body = Vec<Shift>)),
+)]
 pub(super) async fn list_shifts(
     Listing { call, mut query }: Listing,
     Name(name): Name,
@@ -83,6 +96,10 @@ fn person(user: &User) -> Value {
 }
 
 /// Lists the exceptions, in the order in which they were added.
+#[utoipa::path(
+    get, path = "/schedules/{id}/overrides", tag = "schedules",
+    responses((status = 200, description = "The exceptions.", body = Vec<Override>)),
+)]
 pub(super) async fn list_overrides(
     call: Call,
     Name(name): Name,
@@ -94,6 +111,11 @@ pub(super) async fn list_overrides(
 }
 
 /// Puts somebody else on call for a while.
+#[utoipa::path(
+    post, path = "/schedules/{id}/overrides", tag = "schedules",
+    request_body = NewOverride,
+    responses((status = 201, description = "The exception.", body = Override), (status = 412)),
+)]
 pub(super) async fn add_override(
     call: Call,
     Name(name): Name,
@@ -115,6 +137,10 @@ pub(super) async fn add_override(
 }
 
 /// Takes an exception back.
+#[utoipa::path(
+    delete, path = "/schedules/{id}/overrides/{override}", tag = "schedules",
+    responses((status = 204, description = "It is gone."), (status = 412)),
+)]
 pub(super) async fn delete_override(call: Call, Names(name, id): Names) -> Result<Response, ApiError> {
     call.changes(Area::Overrides)?;
     let id: OverrideId = id.parse().map_err(|_| ApiError::NotFound("override"))?;

@@ -8,9 +8,14 @@ use shared::store::{clocks, definitions};
 use crate::call::{Body, Call, Name};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
+use crate::openapi::bodies::{Nothing, Pause};
 use crate::views::{ClockView, ExplainView};
 
 /// Lists a ticket's clocks as they stand now.
+#[utoipa::path(
+    get, path = "/tickets/{id}/sla", tag = "slas",
+    responses((status = 200, description = "The clocks as of now.", body = Vec<ClockView>)),
+)]
 pub(super) async fn list_slas(call: Call, Name(name): Name) -> Result<Envelope<Vec<ClockView>>, ApiError> {
     let id = call.ticket(&name).await?.id;
     let db = &call.app.process.db;
@@ -23,6 +28,10 @@ pub(super) async fn list_slas(call: Call, Name(name): Name) -> Result<Envelope<V
 const SEGMENTS: usize = 2_000;
 
 /// Explains when a clock is due: lists every open, closed and paused stretch behind it, in the calendar's zone too.
+#[utoipa::path(
+    get, path = "/slas/{id}/explain", tag = "slas",
+    responses((status = 200, description = "Why it is due when it is.", body = ExplainView)),
+)]
 pub(super) async fn explain_sla(call: Call, Name(name): Name) -> Result<Envelope<ExplainView>, ApiError> {
     let db = &call.app.process.db;
     let unknown = ApiError::NotFound("sla clock");
@@ -43,6 +52,11 @@ pub(super) async fn explain_sla(call: Call, Name(name): Name) -> Result<Envelope
 }
 
 /// Stops a clock until it is resumed; pausing a paused clock changes nothing.
+#[utoipa::path(
+    patch, path = "/slas/{id}/pause", tag = "slas",
+    request_body = Pause,
+    responses((status = 200, description = "The clock as of now.", body = ClockView)),
+)]
 pub(super) async fn pause_sla(
     call: Call,
     Name(name): Name,
@@ -58,6 +72,11 @@ pub(super) async fn pause_sla(
 }
 
 /// Lets a paused clock go on; resuming a running clock changes nothing.
+#[utoipa::path(
+    patch, path = "/slas/{id}/resume", tag = "slas",
+    request_body = Option<Nothing>,
+    responses((status = 200, description = "The clock as of now.", body = ClockView)),
+)]
 pub(super) async fn resume_sla(call: Call, Name(name): Name, Body(form): Body) -> Result<Response, ApiError> {
     form.finish()?;
     let id = clock_id(&name)?;

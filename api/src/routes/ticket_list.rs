@@ -12,9 +12,15 @@ use crate::cursor;
 use crate::envelope::Envelope;
 use crate::error::ApiError;
 use crate::form::{Form, is_common};
+use crate::openapi::queries;
 use crate::views::TicketView;
 
 /// Lists tickets, newest first unless told otherwise.
+#[utoipa::path(
+    get, path = "/tickets", tag = "tickets",
+    params(queries::Tickets, queries::Page, queries::Offset, queries::Count),
+    responses((status = 200, description = "A page of tickets.", body = Vec<TicketView>)),
+)]
 pub(super) async fn list_tickets(
     Listing { call, query }: Listing,
 ) -> Result<Envelope<Vec<TicketView>>, ApiError> {
@@ -50,7 +56,8 @@ pub(super) async fn with_labels(
     Ok(tickets.into_iter().map(view).collect())
 }
 
-fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
+/// Reads which tickets are meant; the order in words; and whether to count them.
+pub(super) fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiError> {
     let sort = form.line("sort", 20).flatten().unwrap_or_else(|| "-created_at".into());
     let by = match sort.strip_prefix('-').unwrap_or(&sort) {
         "created_at" => SortBy::CreatedAt,

@@ -12,11 +12,18 @@ use crate::call::{Body, Call, Name};
 use crate::envelope::Envelope;
 use crate::error::{ApiError, FieldError};
 use crate::form::Form;
+use crate::openapi::bodies::{BulkMove, Expected, Move, NewAssignment};
+use crate::views::TicketView;
 
 /// At most as many tickets are moved at once.
 const TICKETS: usize = 100;
 
 /// Moves a ticket to the status in the body.
+#[utoipa::path(
+    patch, path = "/tickets/{id}/status", tag = "tickets",
+    request_body = Move,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn move_ticket(
     call: Call,
     Name(name): Name,
@@ -30,21 +37,41 @@ pub(super) async fn move_ticket(
 }
 
 /// Resolves a ticket.
+#[utoipa::path(
+    method(post, patch), path = "/tickets/{id}/resolve", tag = "tickets",
+    request_body = Option<Expected>,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn resolve_ticket(call: Call, Name(name): Name, body: Body) -> Result<Response, ApiError> {
     move_to(&call, &name, read_version(body)?, Status::Resolved).await
 }
 
 /// Closes a resolved ticket.
+#[utoipa::path(
+    post, path = "/tickets/{id}/close", tag = "tickets",
+    request_body = Option<Expected>,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn close_ticket(call: Call, Name(name): Name, body: Body) -> Result<Response, ApiError> {
     move_to(&call, &name, read_version(body)?, Status::Closed).await
 }
 
 /// Reopens a resolved ticket, or one closed not long ago.
+#[utoipa::path(
+    post, path = "/tickets/{id}/reopen", tag = "tickets",
+    request_body = Option<Expected>,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn reopen_ticket(call: Call, Name(name): Name, body: Body) -> Result<Response, ApiError> {
     move_to(&call, &name, read_version(body)?, Status::Reopened).await
 }
 
 /// Takes a ticket on, which stops its escalation.
+#[utoipa::path(
+    post, path = "/tickets/{id}/acknowledge", tag = "tickets",
+    request_body = Option<Expected>,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn acknowledge_ticket(
     call: Call,
     Name(name): Name,
@@ -59,6 +86,11 @@ pub(super) async fn acknowledge_ticket(
 }
 
 /// Gives a ticket to somebody, or, by null, takes it from them.
+#[utoipa::path(
+    put, path = "/tickets/{id}/assign", tag = "tickets",
+    request_body = NewAssignment,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn assign_ticket(
     call: Call,
     Name(name): Name,
@@ -86,6 +118,11 @@ pub(super) async fn assign_ticket(
 }
 
 /// Moves many tickets to one status, all or none.
+#[utoipa::path(
+    post, path = "/tickets/bulk-status", tag = "tickets",
+    request_body = BulkMove,
+    responses((status = 200, description = "The tickets as they are now.", body = Vec<TicketView>)),
+)]
 pub(super) async fn move_tickets(call: Call, Body(mut form): Body) -> Result<Response, ApiError> {
     let names = form.required("ticket_ids", |f, name| f.items(name, |f, place| f.line(place, 50)));
     let status: Option<Status> = form.required("status", Form::word);

@@ -10,9 +10,15 @@ use super::ticket_form::{Edit, read_draft, read_edit, read_replacement};
 use crate::call::{Body, Call, Name};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
+use crate::openapi::bodies::{NewLabels, NewTicket, TicketEdit, TicketReplacement};
 use crate::views::{ChangeView, TicketView};
 
 /// Opens a ticket, which starts its clocks and tells the people concerned.
+#[utoipa::path(
+    post, path = "/tickets", tag = "tickets",
+    request_body = NewTicket,
+    responses((status = 201, description = "The ticket.", body = TicketView)),
+)]
 pub(super) async fn open_ticket(call: Call, Body(form): Body) -> Result<Response, ApiError> {
     let draft = read_draft(&call, form).await?;
     let nobody = Standing { reporter: call.user.id, assignee: None, team: None };
@@ -35,6 +41,10 @@ pub(super) async fn open_ticket(call: Call, Body(form): Body) -> Result<Response
 }
 
 /// Shows a ticket.
+#[utoipa::path(
+    get, path = "/tickets/{id}", tag = "tickets",
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn show_ticket(call: Call, Name(name): Name) -> Result<Envelope<TicketView>, ApiError> {
     let ticket = call.ticket(&name).await?;
     let (labels, version) = (tickets::labels(&call.app.process.db, ticket.id).await?, ticket.version);
@@ -42,6 +52,11 @@ pub(super) async fn show_ticket(call: Call, Name(name): Name) -> Result<Envelope
 }
 
 /// Changes the fields that are given; null clears those that may be empty.
+#[utoipa::path(
+    patch, path = "/tickets/{id}", tag = "tickets",
+    request_body = TicketEdit,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn edit_ticket(
     call: Call,
     Name(name): Name,
@@ -52,6 +67,11 @@ pub(super) async fn edit_ticket(
 }
 
 /// Replaces what a ticket says as a whole.
+#[utoipa::path(
+    put, path = "/tickets/{id}", tag = "tickets",
+    request_body = TicketReplacement,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn replace_ticket(
     call: Call,
     Name(name): Name,
@@ -79,6 +99,11 @@ async fn change<F: FnOnce(&mut Ticket)>(
 }
 
 /// Replaces a ticket's labels, all or nothing.
+#[utoipa::path(
+    put, path = "/tickets/{id}/labels", tag = "tickets",
+    request_body = NewLabels,
+    responses((status = 200, description = "The ticket as it is now.", body = TicketView)),
+)]
 pub(super) async fn replace_labels(
     call: Call,
     Name(name): Name,
@@ -99,6 +124,10 @@ pub(super) async fn replace_labels(
 }
 
 /// Deletes a ticket: nobody sees it any more, and its clocks no longer count.
+#[utoipa::path(
+    delete, path = "/tickets/{id}", tag = "tickets",
+    responses((status = 204, description = "It is gone."), (status = 412)),
+)]
 pub(super) async fn delete_ticket(call: Call, Name(name): Name) -> Result<Response, ApiError> {
     let expected = call.expects(None)?;
     let id = call.ticket(&name).await?.id;
@@ -110,6 +139,10 @@ pub(super) async fn delete_ticket(call: Call, Name(name): Name) -> Result<Respon
 }
 
 /// Shows every change of every field, oldest first.
+#[utoipa::path(
+    get, path = "/tickets/{id}/history", tag = "tickets",
+    responses((status = 200, description = "The changes.", body = Vec<ChangeView>)),
+)]
 pub(super) async fn show_history(
     call: Call,
     Name(name): Name,

@@ -266,7 +266,7 @@ async fn an_upload_that_breaks_off_leaves_nothing(t: Testbed) {
 }
 
 async fn nobody_downloads_what_was_not_scanned(t: Testbed) {
-    let server = Server::scanning(t);
+    let server = Server::with(t, &[("CLAMAV_ADDR", "127.0.0.1:1")]);
     let ticket = server.open(json!({})).await;
     let file = attach(&server.customer, &ticket, "a.png", PNG).await.expect(201).data().clone();
     assert_eq!(file["state"], "pending");

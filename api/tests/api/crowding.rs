@@ -55,7 +55,7 @@ async fn a_draft_that_the_database_refuses_fails_alone(t: Testbed) {
     let ghost = user("gus@example.org", Role::DevopsEngineer);
     server.add_user(&ghost).await;
     // The API has seen them a moment ago and takes them for real, the database does not.
-    for client in [&server.client(ghost.id), &server.staff, &server.customer] {
+    for client in [&server.client(ghost.id), &server.staff, &server.manager] {
         client.get("/me").await.expect(200);
     }
     server.tamper(query("DELETE FROM users WHERE id = $1").bind(ghost.id)).await;
@@ -68,7 +68,7 @@ async fn a_draft_that_the_database_refuses_fails_alone(t: Testbed) {
         .map(|n| {
             let assignee = if n % 20 == 7 { ghost.id } else { server.bed.staff.id };
             let body = json!({ "title": format!("{n}"), "assignee_id": assignee });
-            Box::pin(server.customer.post("/tickets", body))
+            Box::pin(server.manager.post("/tickets", body))
         })
         .collect();
     let ask_all = std::future::poll_fn(|cx| {
@@ -86,7 +86,7 @@ async fn a_draft_that_the_database_refuses_fails_alone(t: Testbed) {
     }
     let counted = server.staff.get("/tickets?count=true").await.expect(200);
     assert_eq!(counted.json["meta"]["total"], 57);
-    let keyed = server.customer.with("idempotency-key", "k");
+    let keyed = server.manager.with("idempotency-key", "k");
     let body = json!({ "title": "x", "assignee_id": ghost.id });
     keyed.post("/tickets", body).await.fails(409, "conflict");
 }
@@ -112,7 +112,7 @@ async fn of_many_acknowledgements_the_first_stays(t: Testbed) {
     let server = Server::over(t);
     let ticket = server.open(json!({})).await;
     let answers = all_at_once((0..16).map(|n| {
-        let client = if n % 2 == 0 { server.staff.clone() } else { server.customer.clone() };
+        let client = if n % 2 == 0 { server.staff.clone() } else { server.manager.clone() };
         let path = at(&ticket, "/acknowledge");
         async move { client.act(&path).await }
     }))

@@ -28,7 +28,7 @@ async fn a_calendar_is_shown_as_it_was_written(t: Testbed) {
     );
     let path = at("calendars", &made, "");
     let edited = server
-        .staff
+        .manager
         .patch(&path, json!({ "overrides": { "2026-12-24": ["09:00-12:00"] } }))
         .await
         .expect(200);
@@ -49,7 +49,7 @@ async fn everything_wrong_with_a_calendar_is_listed_at_once(t: Testbed) {
         "overrides": { "2026-02-30": [], "2026-12-24": ["12:00-12:00"], "2026-12-25": null },
         "zone": "UTC",
     });
-    server.staff.post("/calendars", bad).await.blames(&[
+    server.manager.post("/calendars", bad).await.blames(&[
         ("name", "required"),
         ("tz", "invalid"),
         ("weekly.mon[0]", "invalid"),
@@ -64,7 +64,7 @@ async fn everything_wrong_with_a_calendar_is_listed_at_once(t: Testbed) {
         ("zone", "unknown"),
     ]);
     let nothing = [("name", "required"), ("tz", "required"), ("weekly", "required")];
-    server.staff.post("/calendars", json!({})).await.blames(&nothing);
+    server.manager.post("/calendars", json!({})).await.blames(&nothing);
 }
 
 fn file(events: &[&str]) -> String {
@@ -87,7 +87,7 @@ async fn holidays_are_imported_over_what_was_there(t: Testbed) {
         "SUMMARY:Standup\r\nDTSTART:20260105T090000Z",
         "SUMMARY:May Day\r\nDTSTART;VALUE=DATE:20260501\r\nRRULE:FREQ=YEARLY",
     ]);
-    let imported = import(&server.staff, &calendar, events.clone()).await.expect(200);
+    let imported = import(&server.manager, &calendar, events.clone()).await.expect(200);
     let overrides = json!({ "2026-12-24": ["09:00-12:00"], "2026-12-25": [], "2026-12-26": [] });
     let skipped = json!([
         { "summary": "Standup", "reason": "It does not last whole days." },
@@ -96,17 +96,17 @@ async fn holidays_are_imported_over_what_was_there(t: Testbed) {
     let answer = imported.data();
     assert_eq!((&answer["imported"], &answer["skipped"]), (&json!(1), &skipped));
     assert_eq!((&answer["calendar"]["overrides"], &answer["calendar"]["version"]), (&overrides, &json!(2)));
-    assert_eq!(*server.staff.get(&at("calendars", &calendar, "")).await.data(), answer["calendar"]);
-    let again = import(&server.staff, &calendar, events.clone()).await.expect(200);
+    assert_eq!(*server.manager.get(&at("calendars", &calendar, "")).await.data(), answer["calendar"]);
+    let again = import(&server.manager, &calendar, events.clone()).await.expect(200);
     assert_eq!(again.data()["calendar"]["version"], 2, "it says nothing new");
     import(&server.customer, &calendar, events.clone()).await.fails(403, "forbidden");
-    import(&server.staff.with("if-match", "\"1\""), &calendar, events).await.fails(412, "stale");
+    import(&server.manager.with("if-match", "\"1\""), &calendar, events).await.fails(412, "stale");
 }
 
 async fn an_import_happens_once_under_one_key(t: Testbed) {
     let server = Server::over(t);
     let calendar = make(&server, "calendars", body(&server.bed, "calendars", "Office")).await;
-    let keyed = server.staff.with("idempotency-key", "k-1");
+    let keyed = server.manager.with("idempotency-key", "k-1");
     // More than a JSON body may have.
     let padding = format!("SUMMARY:{}\r\nDTSTART;VALUE=DATE:20260501", "x".repeat(300 * 1024));
     let first = import(&keyed, &calendar, file(&[&padding])).await.expect(200);
@@ -124,14 +124,14 @@ async fn a_file_that_is_no_calendar_is_refused(t: Testbed) {
         vec![0xff, 0xfe],
         b"BEGIN:VCALENDAR\r\n".repeat(9_000),
     ] {
-        import(&server.staff, &calendar, odd).await.fails(400, "malformed");
+        import(&server.manager, &calendar, odd).await.fails(400, "malformed");
     }
     let path = at("calendars", &calendar, "/import");
-    server.staff.post(&path, json!({})).await.fails(415, "not_calendar");
-    let large = import(&server.staff, &calendar, vec![b' '; 1024 * 1024 + 1]).await.fails(413, "too_large");
+    server.manager.post(&path, json!({})).await.fails(415, "not_calendar");
+    let large = import(&server.manager, &calendar, vec![b' '; 1024 * 1024 + 1]).await.fails(413, "too_large");
     assert_eq!(large.message(), "The body is larger than 1024 KiB.");
-    let keyed = server.staff.with("idempotency-key", "k-1");
+    let keyed = server.manager.with("idempotency-key", "k-1");
     import(&keyed, &calendar, vec![b' '; 1024 * 1024 + 1]).await.fails(413, "too_large");
-    let large = server.staff.send("POST", "/api/v1/teams", vec![b' '; 256 * 1024 + 1]).await;
+    let large = server.manager.send("POST", "/api/v1/teams", vec![b' '; 256 * 1024 + 1]).await;
     assert_eq!(large.fails(413, "too_large").message(), "The body is larger than 256 KiB.");
 }

@@ -51,11 +51,11 @@ async fn a_policy_is_shown_as_it_was_written(t: Testbed) {
             .await;
     assert_eq!((&made["steps"], &made["repeat"], &made["findings"]), (&steps, &repeat, &json!([])));
     let path = at("escalation-policies", &made, "");
-    let mut read = server.staff.get(&path).await.expect(200).json["data"].take();
+    let mut read = server.manager.get(&path).await.expect(200).json["data"].take();
     assert_eq!(read.get("findings"), None, "they are told on saving");
     read["findings"] = json!([]);
     assert_eq!(read, made);
-    let once = server.staff.patch(&path, json!({ "repeat": null })).await.expect(200);
+    let once = server.manager.patch(&path, json!({ "repeat": null })).await.expect(200);
     assert_eq!((&once.data()["repeat"], &once.data()["steps"]), (&Value::Null, &steps));
 }
 
@@ -86,7 +86,7 @@ async fn everything_wrong_with_a_policy_is_listed_at_once(t: Testbed) {
         ],
         "repeat": { "times": "3" },
     });
-    server.staff.post(PATH, bad).await.blames(&[
+    server.manager.post(PATH, bad).await.blames(&[
         ("steps[0].when.after", "invalid"),
         ("steps[0].targets[0].id", "unknown"),
         ("steps[0].targets[1].type", "unknown_value"),
@@ -109,8 +109,8 @@ async fn everything_wrong_with_a_policy_is_listed_at_once(t: Testbed) {
         ("repeat.every", "required"),
     ]);
     let empty = json!({ "name": "Loud", "steps": [] });
-    server.staff.post(PATH, empty).await.blames(&[("steps", "invalid")]);
-    server.staff.post(PATH, json!({})).await.blames(&[("name", "required"), ("steps", "required")]);
+    server.manager.post(PATH, empty).await.blames(&[("steps", "invalid")]);
+    server.manager.post(PATH, json!({})).await.blames(&[("name", "required"), ("steps", "required")]);
 }
 
 async fn delays_that_go_backwards_or_overlap_are_refused(t: Testbed) {
@@ -128,7 +128,7 @@ async fn delays_that_go_backwards_or_overlap_are_refused(t: Testbed) {
         ],
         "repeat": { "times": 101, "every": "1h" },
     });
-    server.staff.post(PATH, policy).await.blames(&[
+    server.manager.post(PATH, policy).await.blames(&[
         ("steps[1].when.fraction", "invalid"),
         ("steps[3].when.after", "invalid"),
         ("steps[4].when.fraction", "invalid"),
@@ -141,9 +141,9 @@ async fn delays_that_go_backwards_or_overlap_are_refused(t: Testbed) {
         json!({ "name": "Loud", "steps": steps, "repeat": { "times": 2, "every": every } })
     };
     for every in ["59m", "0s"] {
-        server.staff.post(PATH, repeated(every)).await.blames(&[("repeat.every", "invalid")]);
+        server.manager.post(PATH, repeated(every)).await.blames(&[("repeat.every", "invalid")]);
     }
-    server.staff.post(PATH, repeated("60m")).await.expect(201);
+    server.manager.post(PATH, repeated("60m")).await.expect(201);
 }
 
 async fn what_a_policy_refers_to_must_exist(t: Testbed) {
@@ -159,7 +159,7 @@ async fn what_a_policy_refers_to_must_exist(t: Testbed) {
         ],
         "actions": [{ "type": "reassign", "user_id": UserId::new() }],
     }]);
-    let refused = server.staff.post(PATH, json!({ "name": "Loud", "steps": steps })).await.blames(&[
+    let refused = server.manager.post(PATH, json!({ "name": "Loud", "steps": steps })).await.blames(&[
         ("steps[0].targets[0].id", "invalid"),
         ("steps[0].targets[1].schedule_id", "invalid"),
         ("steps[0].targets[2].id", "invalid"),
@@ -181,12 +181,12 @@ async fn a_secret_is_never_shown_and_survives_a_change(t: Testbed) {
         |secret: &str| json!({ "type": "webhook", "url": "https://example.org/hook", "secret": secret });
     let steps = |secret: &str| json!([{ "when": { "after": "0s" }, "targets": [hook(secret)] }]);
     let made =
-        server.staff.post(PATH, json!({ "name": "Loud", "steps": steps("hunter2") })).await.expect(201);
+        server.manager.post(PATH, json!({ "name": "Loud", "steps": steps("hunter2") })).await.expect(201);
     let path = at("escalation-policies", made.data(), "");
     let renamed = json!({ "name": "Louder", "steps": made.data()["steps"] });
-    let renamed = server.staff.patch(&path, renamed).await.expect(200);
-    let read = server.staff.get(&path).await.expect(200);
-    let versions = server.staff.get(&format!("{path}/versions")).await.expect(200);
+    let renamed = server.manager.patch(&path, renamed).await.expect(200);
+    let read = server.manager.get(&path).await.expect(200);
+    let versions = server.manager.get(&format!("{path}/versions")).await.expect(200);
     for answer in [&made, &renamed, &read, &versions] {
         assert!(!answer.text.contains("hunter2") && answer.text.contains("********"), "{}", answer.text);
     }
@@ -195,9 +195,9 @@ async fn a_secret_is_never_shown_and_survives_a_change(t: Testbed) {
     assert_eq!(server.tamper(kept).await, 1, "it is still there");
     let mut elsewhere = steps("********");
     elsewhere[0]["targets"][0]["url"] = "https://example.org/other".into();
-    let refused = server.staff.patch(&path, json!({ "steps": elsewhere })).await;
+    let refused = server.manager.patch(&path, json!({ "steps": elsewhere })).await;
     refused.blames(&[("steps[0].targets[0].secret", "invalid")]);
-    server.staff.patch(&path, json!({ "steps": steps("new") })).await.expect(200);
+    server.manager.patch(&path, json!({ "steps": steps("new") })).await.expect(200);
     let gone =
         query("UPDATE definitions SET position = 9 WHERE CAST(body AS TEXT) LIKE $1").bind("%hunter2%");
     assert_eq!(server.tamper(gone).await, 0);
@@ -220,12 +220,12 @@ async fn doubts_are_told_on_saving_and_on_asking(t: Testbed) {
     ]);
     assert_eq!(made["findings"], expected);
     let path = at("escalation-policies", &made, "/lint");
-    assert_eq!(*server.staff.act(&path).await.expect(200).data(), json!({ "findings": expected }));
+    assert_eq!(*server.manager.act(&path).await.expect(200).data(), json!({ "findings": expected }));
     let hours = json!({ "layers": body(&server.bed, "schedules", "Web")["layers"] });
-    server.staff.patch(&at("schedules", &schedule, ""), hours).await.expect(200);
-    let left = server.staff.act(&path).await.expect(200);
+    server.manager.patch(&at("schedules", &schedule, ""), hours).await.expect(200);
+    let left = server.manager.act(&path).await.expect(200);
     assert_eq!(left.data()["findings"], json!([expected[1]]));
     server.customer.act(&path).await.fails(403, "forbidden");
-    server.staff.act("/escalation-policies/x/lint").await.fails(404, "not_found");
-    server.staff.post(&path, json!({ "x": 1 })).await.blames(&[("x", "unknown")]);
+    server.manager.act("/escalation-policies/x/lint").await.fails(404, "not_found");
+    server.manager.post(&path, json!({ "x": 1 })).await.blames(&[("x", "unknown")]);
 }

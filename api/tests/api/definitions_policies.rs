@@ -76,7 +76,7 @@ async fn a_policy_is_shown_as_it_was_written(t: Testbed) {
     }
     let path = at("sla-policies", &made, "");
     let plain = json!({ "match": null, "calendar_id": null, "escalation_policy_id": null });
-    let plain = server.staff.patch(&path, plain).await.expect(200);
+    let plain = server.manager.patch(&path, plain).await.expect(200);
     assert_eq!((&plain.data()["match"], &plain.data()["calendar_id"]), (&json!({}), &json!(null)));
     assert_eq!(plain.data()["targets"], policy["targets"]);
 }
@@ -94,7 +94,7 @@ async fn everything_wrong_with_a_policy_is_listed_at_once(t: Testbed) {
         "calendar_id": "office",
         "mode": "magic",
     });
-    server.staff.post(PATH, bad).await.blames(&[
+    server.manager.post(PATH, bad).await.blames(&[
         ("name", "type"),
         ("enabled", "type"),
         ("position", "invalid"),
@@ -114,8 +114,8 @@ async fn everything_wrong_with_a_policy_is_listed_at_once(t: Testbed) {
         ("mode", "unknown_value"),
     ]);
     let none = json!({ "name": "Gold", "targets": {} });
-    server.staff.post(PATH, none).await.blames(&[("targets", "invalid")]);
-    server.staff.post(PATH, json!({})).await.blames(&[("name", "required"), ("targets", "required")]);
+    server.manager.post(PATH, none).await.blames(&[("targets", "invalid")]);
+    server.manager.post(PATH, json!({})).await.blames(&[("name", "required"), ("targets", "required")]);
 }
 
 async fn a_target_of_nothing_is_refused(t: Testbed) {
@@ -123,7 +123,7 @@ async fn a_target_of_nothing_is_refused(t: Testbed) {
     for nothing in ["0s", "0m", "", "4", "1h1h", "4001d"] {
         let targets = json!({ "critical": { "resolution": nothing, "first_response": "1h" } });
         let refused =
-            server.staff.post(PATH, json!({ "name": "Gold", "targets": targets })).await.expect(422);
+            server.manager.post(PATH, json!({ "name": "Gold", "targets": targets })).await.expect(422);
         let errors = refused.json["errors"].as_array().unwrap();
         assert_eq!(
             (errors.len(), &errors[0]["field"]),
@@ -139,7 +139,7 @@ async fn what_a_policy_refers_to_must_exist(t: Testbed) {
     policy["calendar_id"] = json!(DefinitionId::new());
     policy["escalation_policy_id"] = json!(DefinitionId::new());
     policy["match"] = json!({ "team_id": [DefinitionId::new()] });
-    server.staff.post(PATH, policy).await.blames(&[
+    server.manager.post(PATH, policy).await.blames(&[
         ("calendar_id", "invalid"),
         ("escalation_policy_id", "invalid"),
         ("match.team_id[0]", "invalid"),
@@ -152,17 +152,17 @@ async fn policies_stand_where_they_are_put(t: Testbed) {
     let mut front = body(&server.bed, "sla-policies", "b");
     front["position"] = json!(0);
     make(&server, "sla-policies", front).await;
-    assert_eq!(server.staff.get(PATH).await.expect(200).each("name"), ["b", "a"]);
+    assert_eq!(server.manager.get(PATH).await.expect(200).each("name"), ["b", "a"]);
     let moved =
-        server.staff.patch(&at("sla-policies", &first, ""), json!({ "position": 0 })).await.expect(200);
+        server.manager.patch(&at("sla-policies", &first, ""), json!({ "position": 0 })).await.expect(200);
     assert_eq!((&moved.data()["position"], &moved.data()["version"]), (&json!(0), &json!(2)));
     assert_eq!(
-        server.staff.get(PATH).await.expect(200).each("name"),
+        server.manager.get(PATH).await.expect(200).each("name"),
         ["a", "b"],
         "the older one counts first"
     );
     let team = json!({ "name": "Web", "members": [], "position": 1 });
-    server.staff.post("/teams", team).await.blames(&[("position", "unknown")]);
+    server.manager.post("/teams", team).await.blames(&[("position", "unknown")]);
 }
 
 async fn what_a_policy_uses_cannot_be_deleted(t: Testbed) {
@@ -171,8 +171,8 @@ async fn what_a_policy_uses_cannot_be_deleted(t: Testbed) {
     let mut policy = body(&server.bed, "sla-policies", "Gold");
     policy["calendar_id"] = calendar["id"].clone();
     let policy = make(&server, "sla-policies", policy).await;
-    let refused = server.staff.delete(&at("calendars", &calendar, "")).await.fails(409, "in_use");
+    let refused = server.manager.delete(&at("calendars", &calendar, "")).await.fails(409, "in_use");
     assert_eq!(refused.message(), "The calendar is used by the SLA policy Gold: change them first.");
-    server.staff.patch(&at("sla-policies", &policy, ""), json!({ "calendar_id": null })).await.expect(200);
-    server.staff.delete(&at("calendars", &calendar, "")).await.expect(204);
+    server.manager.patch(&at("sla-policies", &policy, ""), json!({ "calendar_id": null })).await.expect(200);
+    server.manager.delete(&at("calendars", &calendar, "")).await.expect(204);
 }

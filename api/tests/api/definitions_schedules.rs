@@ -55,7 +55,7 @@ async fn a_schedule_is_shown_as_it_was_written(t: Testbed) {
     assert_eq!(made["overrides"][0]["from"], "2027-01-15T07:00:00Z");
     assert!(made["overrides"][0]["id"].is_string());
     let again = json!({ "overrides": made["overrides"] });
-    let edited = server.staff.patch(&at("schedules", &made, ""), again).await.expect(200);
+    let edited = server.manager.patch(&at("schedules", &made, ""), again).await.expect(200);
     assert_eq!(*edited.data(), made);
 }
 
@@ -81,7 +81,7 @@ async fn everything_wrong_with_a_schedule_is_listed_at_once(t: Testbed) {
         ],
         "colour": "red",
     });
-    server.staff.post("/schedules", bad).await.blames(&[
+    server.manager.post("/schedules", bad).await.blames(&[
         ("tz", "invalid"),
         ("layers[0].name", "empty"),
         ("layers[0].users", "invalid"),
@@ -108,15 +108,15 @@ async fn everything_wrong_with_a_schedule_is_listed_at_once(t: Testbed) {
         ("colour", "unknown"),
     ]);
     let empty = json!({ "name": "Web", "tz": "UTC", "layers": [] });
-    server.staff.post("/schedules", empty).await.blames(&[("layers", "invalid")]);
+    server.manager.post("/schedules", empty).await.blames(&[("layers", "invalid")]);
     let nothing = [("name", "required"), ("tz", "required"), ("layers", "required")];
-    server.staff.post("/schedules", json!({})).await.blames(&nothing);
+    server.manager.post("/schedules", json!({})).await.blames(&nothing);
     for turn in [json!({}), json!({ "days": "3" }), json!(7), json!({ "hours": 0 }), json!({ "hours": 1e30 })]
     {
         let mut one = layer(&json!([sam]));
         one["turn"] = turn;
         let schedule = json!({ "name": "Web", "tz": "UTC", "layers": [one] });
-        let refused = server.staff.post("/schedules", schedule).await.expect(422);
+        let refused = server.manager.post("/schedules", schedule).await.expect(422);
         assert!(text(&refused.json["errors"][0]["field"]).starts_with("layers[0].turn"), "{}", refused.text);
         assert_eq!(refused.json["errors"].as_array().unwrap().len(), 1, "{}", refused.text);
     }
@@ -127,21 +127,21 @@ async fn the_person_on_call_is_named_with_the_reason(t: Testbed) {
     let (schedule, ann) = two(&server).await;
     let path = at("schedules", &schedule, "/on-call");
     // The testbed's clock stands at 2027-01-15; weeks begin on Mondays and the first was Sam's, on 2026-01-05.
-    let now = server.staff.get(&path).await.expect(200);
+    let now = server.manager.get(&path).await.expect(200);
     assert_eq!(now.data()["at"], "2027-01-15T08:00:00Z");
     assert_eq!(now.data()["user"]["id"], json!(ann));
-    let then = server.staff.get(&format!("{path}?at=2027-01-18T07:59:59Z")).await.expect(200);
+    let then = server.manager.get(&format!("{path}?at=2027-01-18T07:59:59Z")).await.expect(200);
     assert_eq!(then.data()["user"]["id"], json!(ann));
-    let next = server.staff.get(&format!("{path}?at=2027-01-18T08:00:00Z")).await.expect(200);
+    let next = server.manager.get(&format!("{path}?at=2027-01-18T08:00:00Z")).await.expect(200);
     let expected = json!({
         "at": "2027-01-18T08:00:00Z",
         "user": { "id": server.bed.staff.id, "name": "sam", "email": "sam@example.org" },
         "layer": "first",
     });
     assert_eq!(*next.data(), expected);
-    let before = server.staff.get(&format!("{path}?at=2026-01-01T00:00:00Z")).await.expect(200);
+    let before = server.manager.get(&format!("{path}?at=2026-01-01T00:00:00Z")).await.expect(200);
     assert_eq!(*before.data(), json!({ "at": "2026-01-01T00:00:00Z", "user": null }));
-    let odd = server.staff.get(&format!("{path}?at=noon&on=x")).await;
+    let odd = server.manager.get(&format!("{path}?at=noon&on=x")).await;
     odd.blames(&[("at", "invalid"), ("on", "unknown")]);
 }
 
@@ -150,7 +150,7 @@ async fn shifts_are_listed_without_holes(t: Testbed) {
     let (schedule, _) = two(&server).await;
     let path = at("schedules", &schedule, "/shifts");
     let window = "from=2025-12-31T00:00:00Z&to=2026-01-20T00:00:00Z";
-    let shifts = server.staff.get(&format!("{path}?{window}")).await.expect(200);
+    let shifts = server.manager.get(&format!("{path}?{window}")).await.expect(200);
     let shifts = shifts.data().as_array().unwrap();
     let told: Vec<_> =
         shifts.iter().map(|s| (text(&s["from"]), text(&s["to"]), s["user"]["name"].as_str())).collect();
@@ -163,16 +163,16 @@ async fn shifts_are_listed_without_holes(t: Testbed) {
         assert_eq!(told[i], (times[i].as_str(), times[i + 1].as_str(), person));
     }
     assert_eq!(told.len(), 4);
-    server.staff.get(&path).await.blames(&[("from", "required"), ("to", "required")]);
+    server.manager.get(&path).await.blames(&[("from", "required"), ("to", "required")]);
     for window in [
         "from=2026-01-01T00:00:00Z&to=2026-04-01T00:00:01Z",
         "from=2026-01-01T00:00:00Z&to=2026-01-01T00:00:00Z",
         "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
     ] {
-        server.staff.get(&format!("{path}?{window}")).await.blames(&[("to", "invalid")]);
+        server.manager.get(&format!("{path}?{window}")).await.blames(&[("to", "invalid")]);
     }
     let most = "from=2026-01-01T00:00:00Z&to=2026-04-01T00:00:00Z";
-    server.staff.get(&format!("{path}?{most}")).await.expect(200);
+    server.manager.get(&format!("{path}?{most}")).await.expect(200);
 }
 
 async fn an_override_puts_somebody_else_on_call_until_it_is_taken_back(t: Testbed) {
@@ -180,23 +180,24 @@ async fn an_override_puts_somebody_else_on_call_until_it_is_taken_back(t: Testbe
     let (schedule, ann) = two(&server).await;
     let (now, sam) = (server.bed.now(), server.bed.staff.id);
     let hour = json!({ "user": sam, "from": now, "to": now + TimeDelta::hours(1) });
-    let added = server.staff.post(&at("schedules", &schedule, "/overrides"), hour.clone()).await.expect(201);
+    let added =
+        server.manager.post(&at("schedules", &schedule, "/overrides"), hour.clone()).await.expect(201);
     let id = text(&added.data()["id"]);
     assert_eq!((&added.data()["user"], &added.data()["from"]), (&hour["user"], &hour["from"]));
     let who = async || {
-        server.staff.get(&at("schedules", &schedule, "/on-call")).await.expect(200).json["data"].take()
+        server.manager.get(&at("schedules", &schedule, "/on-call")).await.expect(200).json["data"].take()
     };
     let on_call = who().await;
     assert_eq!((&on_call["user"]["id"], &on_call["override"]), (&json!(sam), &json!(id)));
-    let read = server.staff.get(&at("schedules", &schedule, "")).await.expect(200);
+    let read = server.manager.get(&at("schedules", &schedule, "")).await.expect(200);
     assert_eq!((&read.data()["version"], &read.data()["overrides"][0]), (&json!(2), added.data()));
-    let listed = server.staff.get(&at("schedules", &schedule, "/overrides")).await.expect(200);
+    let listed = server.manager.get(&at("schedules", &schedule, "/overrides")).await.expect(200);
     assert_eq!(listed.data(), &json!([added.data()]));
     let path = at("schedules", &schedule, &format!("/overrides/{id}"));
     server.customer.delete(&path).await.fails(403, "forbidden");
-    server.staff.with("if-match", "\"1\"").delete(&path).await.fails(412, "stale");
-    server.staff.delete(&path).await.expect(204);
-    let gone = server.staff.delete(&path).await.fails(404, "not_found");
+    server.manager.with("if-match", "\"1\"").delete(&path).await.fails(412, "stale");
+    server.manager.delete(&path).await.expect(204);
+    let gone = server.manager.delete(&path).await.fails(404, "not_found");
     assert_eq!(gone.message(), "There is no such override.");
     assert_eq!(who().await["user"]["id"], json!(ann));
 }
@@ -207,15 +208,15 @@ async fn an_override_that_cannot_be_is_refused(t: Testbed) {
     let path = at("schedules", &made, "/overrides");
     let (now, sam) = (server.bed.now(), server.bed.staff.id);
     let inverted = json!({ "user": sam, "from": now, "to": now - TimeDelta::hours(1) });
-    server.staff.post(&path, inverted).await.blames(&[("to", "invalid")]);
+    server.manager.post(&path, inverted).await.blames(&[("to", "invalid")]);
     let unknown = json!({ "user": UserId::new(), "from": now, "to": now, "why": "x" });
     let blamed = [("user", "invalid"), ("to", "invalid"), ("why", "unknown")];
-    server.staff.post(&path, unknown).await.blames(&blamed);
+    server.manager.post(&path, unknown).await.blames(&blamed);
     let nothing = [("user", "required"), ("from", "required"), ("to", "required")];
-    server.staff.post(&path, json!({})).await.blames(&nothing);
-    server.staff.delete(&format!("{path}/x")).await.fails(404, "not_found");
-    server.staff.post("/schedules/x/overrides", json!({})).await.fails(404, "not_found");
-    assert_eq!(*server.staff.get(&at("schedules", &made, "")).await.data(), made);
+    server.manager.post(&path, json!({})).await.blames(&nothing);
+    server.manager.delete(&format!("{path}/x")).await.fails(404, "not_found");
+    server.manager.post("/schedules/x/overrides", json!({})).await.fails(404, "not_found");
+    assert_eq!(*server.manager.get(&at("schedules", &made, "")).await.data(), made);
 }
 
 async fn an_override_is_added_once_under_one_key(t: Testbed) {
@@ -223,11 +224,11 @@ async fn an_override_is_added_once_under_one_key(t: Testbed) {
     let made = make(&server, "schedules", body(&server.bed, "schedules", "Web")).await;
     let (now, sam) = (server.bed.now(), server.bed.staff.id);
     let hour = json!({ "user": sam, "from": now, "to": now + TimeDelta::hours(1) });
-    let keyed = server.staff.with("idempotency-key", "k-1");
+    let keyed = server.manager.with("idempotency-key", "k-1");
     let first = keyed.post(&at("schedules", &made, "/overrides"), hour.clone()).await.expect(201);
     let again = keyed.post(&at("schedules", &made, "/overrides"), hour).await.expect(201);
     assert_eq!(first.data(), again.data());
-    let read = server.staff.get(&at("schedules", &made, "")).await;
+    let read = server.manager.get(&at("schedules", &made, "")).await;
     assert_eq!(read.data()["overrides"].as_array().unwrap().len(), 1);
 }
 
@@ -236,13 +237,13 @@ async fn of_overrides_added_at_the_same_time_none_is_lost(t: Testbed) {
     let made = make(&server, "schedules", body(&server.bed, "schedules", "Web")).await;
     let (now, sam) = (server.bed.now(), server.bed.staff.id);
     let answers = all_at_once((1..=6).map(|hours| {
-        let (client, path) = (server.staff.clone(), at("schedules", &made, "/overrides"));
+        let (client, path) = (server.manager.clone(), at("schedules", &made, "/overrides"));
         let body = json!({ "user": sam, "from": now, "to": now + TimeDelta::hours(hours) });
         async move { client.post(&path, body).await }
     }))
     .await;
     assert!(answers.iter().all(|answer| answer.status == 201));
-    let read = server.staff.get(&at("schedules", &made, "")).await;
+    let read = server.manager.get(&at("schedules", &made, "")).await;
     assert_eq!(read.data()["overrides"].as_array().unwrap().len(), 6);
     assert_eq!(read.data()["version"], 7);
 }

@@ -129,7 +129,7 @@ async fn a_method_that_is_not_taken_is_refused_with_those_that_are(t: Testbed) {
     let staff = &server.staff;
     let wrong = [
         ("DELETE", "/api/v1/tickets", "GET,HEAD,POST"),
-        ("POST", "/api/v1/tickets/INC-1", "GET,HEAD,PATCH"),
+        ("POST", "/api/v1/tickets/INC-1", "DELETE,GET,HEAD,PATCH,PUT"),
         ("POST", "/api/v1/tickets/INC-1/status", "PATCH"),
         ("GET", "/api/v1/tickets/INC-1/resolve", "PATCH,POST"),
         ("PATCH", "/api/v1/tickets/INC-1/close", "POST"),

@@ -37,7 +37,7 @@ async fn office_hours(server: &Server) -> [Value; 2] {
 }
 
 async fn resolution(server: &Server, ticket: &Value) -> Value {
-    let answer = server.staff.get(&server::at(ticket, "/sla")).await.expect(200);
+    let answer = server.manager.get(&server::at(ticket, "/sla")).await.expect(200);
     answer.data().as_array().unwrap().iter().find(|clock| clock["metric"] == "resolution").unwrap().clone()
 }
 
@@ -48,7 +48,7 @@ async fn a_preview_lists_what_would_move_and_changes_nothing(t: Testbed) {
     let before = resolution(&server, &ticket).await;
     assert_eq!(before["due_at"], "2027-01-15T12:00:00Z");
     let closed = json!({ "overrides": { "2027-01-15": [] } });
-    let found = server.staff.post(&at("calendars", &calendar, "/preview"), closed).await.expect(200);
+    let found = server.manager.post(&at("calendars", &calendar, "/preview"), closed).await.expect(200);
     let found = found.data();
     assert_eq!(
         (&found["examined"], &found["would_move"], &found["would_breach"]),
@@ -63,25 +63,25 @@ async fn a_preview_lists_what_would_move_and_changes_nothing(t: Testbed) {
     );
     server.bed.advance(TimeDelta::hours(2));
     let shorter = json!({ "targets": { "high": { "resolution": "1h" } } });
-    let found = server.staff.post(&at("sla-policies", &policy, "/preview"), shorter).await.expect(200);
+    let found = server.manager.post(&at("sla-policies", &policy, "/preview"), shorter).await.expect(200);
     assert_eq!(found.data()["would_breach"], 1);
     server.customer.post(&at("calendars", &calendar, "/preview"), json!({})).await.fails(403, "forbidden");
     assert_eq!(resolution(&server, &ticket).await["due_at"], before["due_at"]);
-    assert_eq!(server.staff.get(&at("calendars", &calendar, "")).await.expect(200).data()["version"], 1);
+    assert_eq!(server.manager.get(&at("calendars", &calendar, "")).await.expect(200).data()["version"], 1);
 }
 
 async fn a_bad_preview_is_refused_like_a_bad_change(t: Testbed) {
     let server = Server::over(t);
     let [calendar, policy] = office_hours(&server).await;
     let bad = json!({ "tz": "Mars/Olympus", "mode": "gently", "colour": "red" });
-    let answer = server.staff.post(&at("calendars", &calendar, "/preview"), bad).await.expect(422);
+    let answer = server.manager.post(&at("calendars", &calendar, "/preview"), bad).await.expect(422);
     let fields: Vec<&str> =
         answer.json["errors"].as_array().unwrap().iter().map(|error| text(&error["field"])).collect();
     assert_eq!(fields.len(), 3, "{fields:?}");
     let zero = json!({ "targets": { "high": { "resolution": "0s" } } });
-    server.staff.post(&at("sla-policies", &policy, "/preview"), zero).await.expect(422);
-    server.staff.post("/teams/nobody/preview", json!({})).await.fails(404, "not_found");
-    server.staff.get("/replans/nobody").await.fails(404, "not_found");
+    server.manager.post(&at("sla-policies", &policy, "/preview"), zero).await.expect(422);
+    server.manager.post("/teams/nobody/preview", json!({})).await.fails(404, "not_found");
+    server.manager.get("/replans/nobody").await.fails(404, "not_found");
 }
 
 async fn a_change_is_applied_by_a_job_that_tells_its_progress(t: Testbed) {
@@ -89,8 +89,8 @@ async fn a_change_is_applied_by_a_job_that_tells_its_progress(t: Testbed) {
     let [_, policy] = office_hours(&server).await;
     let ticket = server.open(json!({ "priority": "high" })).await;
     let shorter = json!({ "targets": { "high": { "resolution": "1h" } } });
-    server.staff.patch(&at("sla-policies", &policy, ""), shorter).await.expect(200);
-    let keyed = server.staff.with("idempotency-key", "apply-1");
+    server.manager.patch(&at("sla-policies", &policy, ""), shorter).await.expect(200);
+    let keyed = server.manager.with("idempotency-key", "apply-1");
     let begun =
         keyed.post(&at("sla-policies", &policy, "/apply"), json!({ "mode": "restart" })).await.expect(202);
     assert_eq!((&begun.data()["state"], &begun.data()["mode"]), (&json!("waiting"), &json!("restart")));
@@ -105,7 +105,7 @@ async fn a_change_is_applied_by_a_job_that_tells_its_progress(t: Testbed) {
         let mut replan = replans::lock(&mut tx, id).await.unwrap().unwrap();
         server.bed.desk.carry_on(&mut tx, &mut replan).await.unwrap();
         let _ = tx.commit().await.unwrap();
-        let shown = server.staff.get(&path).await.expect(200);
+        let shown = server.manager.get(&path).await.expect(200);
         assert_eq!((&shown.data()["state"], &shown.data()["moved"]), (&json!(state), &json!(1)));
     }
     assert_eq!(resolution(&server, &ticket).await["due_at"], "2027-01-15T09:00:00Z");
@@ -118,10 +118,10 @@ async fn a_clock_is_explained_stretch_by_stretch(t: Testbed) {
     let clock = resolution(&server, &ticket).await;
     server.bed.advance(TimeDelta::hours(1));
     let path = |what: &str| format!("/slas/{}/{what}", text(&clock["id"]));
-    server.staff.patch(&path("pause"), json!({ "reason": "vendor" })).await.expect(200);
+    server.manager.patch(&path("pause"), json!({ "reason": "vendor" })).await.expect(200);
     server.bed.advance(TimeDelta::hours(6));
-    server.staff.patch(&path("resume"), json!({})).await.expect(200);
-    let explained = server.staff.get(&path("explain")).await.expect(200);
+    server.manager.patch(&path("resume"), json!({})).await.expect(200);
+    let explained = server.manager.get(&path("explain")).await.expect(200);
     let data = explained.data();
     let told: Vec<(&str, &str, i64)> = data["segments"]
         .as_array()
@@ -146,14 +146,14 @@ async fn a_clock_is_explained_stretch_by_stretch(t: Testbed) {
         data["events"].as_array().unwrap().iter().map(|event| text(&event["kind"])).collect();
     assert_eq!(kinds, ["started", "paused", "resumed"]);
     assert_eq!((&data["events"][1]["reason"], &data["more"]), (&json!("vendor"), &json!(false)));
-    server.staff.get("/slas/nobody/explain").await.fails(404, "not_found");
+    server.manager.get("/slas/nobody/explain").await.fails(404, "not_found");
 }
 
 async fn a_clock_around_the_clock_is_explained_too(t: Testbed) {
     let server = Server::over(t);
     let ticket = server.open(json!({ "priority": "high" })).await;
     let clock = resolution(&server, &ticket).await;
-    let explained = server.staff.get(&format!("/slas/{}/explain", text(&clock["id"]))).await.expect(200);
+    let explained = server.manager.get(&format!("/slas/{}/explain", text(&clock["id"]))).await.expect(200);
     assert_eq!(explained.data()["calendar"], Value::Null);
     assert_eq!(explained.data()["segments"].as_array().unwrap().len(), 1);
 }
@@ -164,13 +164,13 @@ async fn a_ticket_is_given_to_a_team_and_comes_under_its_policy(t: Testbed) {
     let targets = json!({ "medium": { "resolution": "30m" } });
     let policy = json!({ "name": "Web", "match": { "team_id": [team["id"]] }, "targets": targets });
     let policy = make(&server, "sla-policies", policy).await;
-    let version = server.staff.get(&at("sla-policies", &policy, "/versions")).await.expect(200);
+    let version = server.manager.get(&at("sla-policies", &policy, "/versions")).await.expect(200);
     let version = version.data()[0]["id"].clone();
     let ticket = server.open(json!({ "team_id": team["id"] })).await;
     assert_eq!((&ticket["team_id"], &ticket["sla_policy_version_id"]), (&team["id"], &version));
     let other = server.open(json!({})).await;
     let given = json!({ "team_id": team["id"] });
-    let given = server.staff.patch(&server::at(&other, ""), given).await.expect(200);
+    let given = server.manager.patch(&server::at(&other, ""), given).await.expect(200);
     assert_eq!(given.data()["sla_policy_version_id"], version);
     assert_eq!(resolution(&server, &other).await["due_at"], "2027-01-15T08:30:00Z");
     let unknown = json!({ "title": "x", "team_id": server.bed.staff.id });

@@ -8,6 +8,7 @@ use dogwatch_api::auth::Tokens;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use shared::config::{Config, Process as Kind, Secret};
+use shared::domain::role::Role;
 use shared::ids::UserId;
 use shared::ops::Health;
 use shared::process::Process;
@@ -31,29 +32,26 @@ pub(crate) struct Server {
     pub(crate) staff: Client,
     /// The end user of the testbed.
     pub(crate) customer: Client,
+    /// The manager of the testbed.
+    pub(crate) manager: Client,
     /// Somebody without a token.
     pub(crate) anybody: Client,
 }
 
 impl Server {
     pub(crate) fn over(bed: Testbed) -> Self {
-        let routes = router(&bed, &[]);
-        Self::with(bed, routes)
+        Self::with(bed, &[])
     }
 
-    /// With a scanner, which nobody has to be at the other end of: scans are jobs.
-    pub(crate) fn scanning(bed: Testbed) -> Self {
-        let routes = router(&bed, &[("CLAMAV_ADDR", "127.0.0.1:1")]);
-        Self::with(bed, routes)
-    }
-
-    fn with(bed: Testbed, routes: Router) -> Self {
-        let anybody = Client { routes, headers: HeaderMap::new() };
+    /// The API with settings of its own.
+    pub(crate) fn with(bed: Testbed, settings: &[(&str, &str)]) -> Self {
+        let anybody = Client { routes: router(&bed, settings), headers: HeaderMap::new() };
         let tokens = Tokens::new(&Secret::new(SECRET.into()));
-        let (staff, customer) = (anybody.clone(), anybody.clone());
-        let mut server = Self { bed, tokens, staff, customer, anybody };
+        let [staff, customer, manager] = [(); 3].map(|()| anybody.clone());
+        let mut server = Self { bed, tokens, staff, customer, manager, anybody };
         server.staff = server.client(server.bed.staff.id);
         server.customer = server.client(server.bed.customer.id);
+        server.manager = server.client(server.bed.manager.id);
         server
     }
 
@@ -67,6 +65,14 @@ impl Server {
         let (now, year) = (self.bed.now(), TimeDelta::days(365));
         let token = self.tokens.issue(user, now, now + year).expect("a token");
         self.anybody.with("authorization", &format!("Bearer {token}"))
+    }
+
+    /// Somebody new with a role, and their client.
+    pub(crate) async fn member(&self, role: Role) -> (User, Client) {
+        let user = shared::testkit::user(&format!("{}@example.org", UserId::new().0.simple()), role);
+        self.add_user(&user).await;
+        let client = self.client(user.id);
+        (user, client)
     }
 
     pub(crate) async fn add_user(&self, user: &User) {
@@ -83,12 +89,21 @@ impl Server {
         changed
     }
 
-    /// Opens a ticket for the customer; fields not given are left to the API.
+    /// Opens a ticket for the customer; fields not given are left to the API. Whom it is with, the manager says afterwards.
     pub(crate) async fn open(&self, mut fields: Value) -> Value {
         if fields.get("title").is_none() {
             fields["title"] = "The database is on fire".into();
         }
-        self.customer.post("/tickets", fields).await.expect(201).json["data"].take()
+        let given =
+            ["assignee_id", "team_id"].map(|field| fields.as_object_mut().and_then(|f| f.remove(field)));
+        let mut ticket = self.customer.post("/tickets", fields).await.expect(201).json["data"].take();
+        for (field, value) in ["assignee_id", "team_id"].into_iter().zip(given) {
+            if let Some(value) = value {
+                let assigned = self.manager.put(&at(&ticket, "/assign"), json!({ field: value })).await;
+                ticket = assigned.expect(200).json["data"].take();
+            }
+        }
+        ticket
     }
 
     /// Moves a ticket through statuses, by staff.
@@ -107,9 +122,9 @@ impl Server {
 }
 
 fn router(bed: &Testbed, settings: &[(&str, &str)]) -> Router {
-    let lookup = |name: &str| match name {
-        "JWT_SECRET" => Some(SECRET.to_owned()),
-        _ => settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
+    let lookup = |name: &str| {
+        let set = settings.iter().find(|(set, _)| *set == name).map(|(_, value)| *value);
+        set.or((name == "JWT_SECRET").then_some(SECRET)).map(str::to_owned)
     };
     let config = Config::read(Kind::AllInOne("unused".into()), lookup).expect("settings");
     let (db, desk, queue) = (bed.db.clone(), bed.desk.clone(), Queue::in_process());
@@ -153,6 +168,10 @@ impl Client {
         self.send("POST", &format!("/api/v1{path}"), "").await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", &format!("/api/v1{path}"), body.to_string()).await
+    }
+
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send("PATCH", &format!("/api/v1{path}"), body.to_string()).await
     }
@@ -165,6 +184,14 @@ impl Client {
     pub(crate) async fn send(&self, method: &str, uri: &str, body: impl Into<Vec<u8>>) -> Answer {
         let request = Request::builder().method(method).uri(uri).body(Body::from(body.into()));
         self.deliver(request.expect("a request")).await
+    }
+
+    /// The paths of all routes. The router does not list them, but it shows them to people who debug it.
+    pub(crate) fn routes(&self) -> Vec<String> {
+        let shown = format!("{:?}", self.routes);
+        let quoted = shown.split('"').skip(1).step_by(2);
+        let is_path = |text: &&str| text.starts_with("/") && text.len() > 1 && !text.contains("__private");
+        quoted.filter(is_path).map(str::to_owned).collect()
     }
 
     /// Asks for a page rather than for JSON.
@@ -185,6 +212,12 @@ impl Client {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         (parts.status.as_u16(), parts.headers, bytes.to_vec())
+    }
+
+    /// Sends a request that was made by hand and returns what is around the answer.
+    pub(crate) async fn exchange(&self, request: Request<Body>) -> (u16, HeaderMap) {
+        let response = self.routes.clone().oneshot(request).await.expect("an answer");
+        (response.status().as_u16(), response.headers().clone())
     }
 
     /// Sends a request that was made by hand, with the client's headers.

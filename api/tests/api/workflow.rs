@@ -137,7 +137,7 @@ async fn a_closed_ticket_can_be_reopened_for_seven_days(t: Testbed) {
     let refused = server.staff.act(&at(&late, "/reopen")).await.fails(409, "reopen_window_over");
     assert_eq!(
         refused.message(),
-        "The ticket was closed more than 7 days ago and cannot be reopened: open a new one."
+        "The ticket was closed more than 7d ago and cannot be reopened: open a new one."
     );
     let refused = server.staff.patch(&at(&late, "/status"), json!({ "status": "reopened" })).await;
     refused.fails(409, "reopen_window_over");
@@ -217,7 +217,7 @@ async fn acknowledging_is_no_response_and_twice_is_harmless(t: Testbed) {
     assert_eq!(taken.data()["acknowledged_at"], json!(server.bed.now()));
     assert_eq!((&taken.data()["version"], &taken.data()["responded_at"]), (&json!(2), &Value::Null));
     server.bed.advance(TimeDelta::minutes(1));
-    for client in [&server.staff, &server.customer] {
+    for client in [&server.staff, &server.manager] {
         let again = client.act(&at(&ticket, "/acknowledge")).await.expect(200);
         assert_eq!(again.text, taken.text, "the first stays on record");
     }

@@ -1,13 +1,14 @@
 //! Why somebody is told something.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::job;
 use super::sla::Fraction;
 use crate::ids::{ClockId, CommentId, EscalationId, TicketId, VersionId};
 
 /// What happened to a ticket that people want to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event")]
 pub enum Cause {
     /// It was opened.

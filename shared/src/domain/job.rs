@@ -6,10 +6,11 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::cause::Cause;
-use crate::ids::{AttachmentId, DigestId, NotificationId, RecipientId, ReplanId};
+use crate::ids::{AttachmentId, DigestId, ImportId, NotificationId, RecipientId, ReplanId};
 
 super::text_enum! {
     /// Which queue a job waits in; a higher one is never starved by a lower one.
+    #[schema(as = JobPriority)]
     Priority {
         /// Somebody is waiting for a breach mail.
         High = "high",
@@ -22,6 +23,7 @@ super::text_enum! {
 
 super::text_enum! {
     /// How a job ended.
+    #[schema(as = JobEnding)]
     Ending {
         /// It did its work.
         Done = "done",
@@ -169,6 +171,18 @@ pub struct Replan {
 impl Job for Replan {
     const KIND: &'static str = "replan";
     const TIMEOUT: Duration = Duration::from_secs(1_800);
+}
+
+/// Imports the tickets of a file, some seconds' worth at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportTickets {
+    /// The import.
+    pub import: ImportId,
+}
+
+impl Job for ImportTickets {
+    const KIND: &'static str = "import_tickets";
+    const TIMEOUT: Duration = Duration::from_secs(120);
 }
 
 /// Does nothing, durably: for benchmarks and for checking that jobs flow.

@@ -6,6 +6,7 @@ pub mod cause;
 pub mod definition;
 pub mod escalation;
 pub mod event;
+pub mod import;
 pub mod job;
 pub mod oncall;
 pub mod quiet;
@@ -64,11 +65,11 @@ pub struct Rules {
 /// Declares an enum that is the same text in JSON, in both databases and in messages.
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal $(| $alias:literal)*,)* }) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, sqlx::Type, utoipa::ToSchema)]
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, sqlx::Type)]
         #[sqlx(type_name = "text")]
         pub enum $name {
-            $($(#[$vdoc])* #[serde(rename = $text $(, alias = $alias)*)] #[sqlx(rename = $text)] $variant,)*
+            $($(#[$vdoc])* #[serde(rename = $text $(, alias = $alias)*)] #[schema(rename = $text)] #[sqlx(rename = $text)] $variant,)*
         }
 
         impl $name {

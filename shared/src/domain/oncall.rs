@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Problem;
 use super::definition::Reference;
@@ -68,15 +69,17 @@ pub enum Turn {
 }
 
 /// Somebody else for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Override {
     /// Identifier.
     pub id: OverrideId,
     /// Who is on call instead.
     pub user: UserId,
     /// From this instant.
+    #[schema(value_type = String, format = DateTime)]
     pub from: Timestamp,
     /// Until right before this instant.
+    #[schema(value_type = String, format = DateTime)]
     pub to: Timestamp,
 }
 

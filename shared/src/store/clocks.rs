@@ -164,12 +164,13 @@ pub async fn events(on: impl Into<Target<'_>>, id: ClockId) -> Result<Vec<Record
 const INSERT: &str = "
     INSERT INTO sla_clocks (id, ticket_id, metric, started_at, state, calendar_version_id, warn_at, target_us, warned, credit_us, runs,
         running_since, held_manually, held_by_status, stopped_at, cancelled, retargeted_at, revision, due_at,
-        breached_at, detected_at, waived_at, seq, last_at, next_fire_at)
+        breached_at, detected_at, waived_at, seq, last_at, next_fire_at, elapsed_us)
     {rows}";
 
 const UPDATE: &str = "
     WITH v (id, state, calendar_version_id, warn_at, target_us, warned, credit_us, runs, running_since, held_manually, held_by_status, stopped_at,
-        cancelled, retargeted_at, revision, due_at, breached_at, detected_at, waived_at, seq, last_at, next_fire_at)
+        cancelled, retargeted_at, revision, due_at, breached_at, detected_at, waived_at, seq, last_at, next_fire_at,
+        elapsed_us)
     AS ({rows})
     UPDATE sla_clocks SET state = v.state, calendar_version_id = v.calendar_version_id, warn_at = v.warn_at,
         target_us = v.target_us, warned = v.warned, credit_us = v.credit_us,
@@ -177,13 +178,13 @@ const UPDATE: &str = "
         held_by_status = v.held_by_status, stopped_at = v.stopped_at, cancelled = v.cancelled,
         retargeted_at = v.retargeted_at, revision = v.revision, due_at = v.due_at, breached_at = v.breached_at,
         detected_at = v.detected_at, waived_at = v.waived_at, seq = v.seq, last_at = v.last_at,
-        next_fire_at = v.next_fire_at
+        next_fire_at = v.next_fire_at, elapsed_us = v.elapsed_us
     FROM v WHERE sla_clocks.id = v.id";
 
 const INSERT_EVENTS: &str = "INSERT INTO sla_events (clock_id, seq, at, event, actor_id) {rows}";
 
 /// The columns that events change, in the order of `INSERT` and `UPDATE`.
-fn changing(stored: &Stored) -> [Value; 21] {
+fn changing(stored: &Stored) -> [Value; 22] {
     let Stored { clock, .. } = stored;
     let us = |span: TimeDelta| Value::from(span.num_microseconds().unwrap_or(i64::MAX));
     [
@@ -208,6 +209,7 @@ fn changing(stored: &Stored) -> [Value; 21] {
         clock.seq.into(),
         clock.last_at.into(),
         clock.next_fire_at().into(),
+        clock.stopped_at.map_or(Value::Int(None), |at| us(clock.elapsed(at))),
     ]
 }
 
@@ -215,13 +217,13 @@ fn json(value: &impl serde::Serialize) -> Value {
     Value::Json(serde_json::to_value(value).ok())
 }
 
-fn insert_row(stored: &Stored) -> [Value; 25] {
+fn insert_row(stored: &Stored) -> [Value; 26] {
     let head =
         [stored.id.into(), stored.ticket_id.into(), stored.metric.into(), stored.clock.started_at.into()];
     joined(head, changing(stored))
 }
 
-fn update_row(stored: &Stored) -> [Value; 22] {
+fn update_row(stored: &Stored) -> [Value; 23] {
     joined([stored.id.into()], changing(stored))
 }
 

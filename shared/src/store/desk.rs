@@ -12,6 +12,7 @@ mod clocks;
 mod comments;
 mod escalation;
 mod fields;
+mod import;
 mod labels;
 mod replan;
 
@@ -31,7 +32,7 @@ use crate::domain::rulebook::{InForce, Rulebook};
 use crate::domain::sla::{Command, Event, Metric};
 use crate::domain::span;
 use crate::domain::ticket::{Category, Priority, Status, clock_events};
-use crate::ids::{DefinitionId, TicketId, UserId};
+use crate::ids::{DefinitionId, ImportId, TicketId, UserId};
 use crate::time::{Clock, Timestamp};
 
 pub use actor::{Actor, Who};
@@ -156,6 +157,16 @@ impl Desk {
 
     /// Opens tickets with their clocks, history and announcement, all in a few statements.
     pub async fn open(&self, tx: &mut Tx, drafts: Vec<Draft>) -> Result<Vec<Ticket>> {
+        self.open_out_of(tx, drafts, None).await
+    }
+
+    /// Opens tickets. Nobody is mailed about those that come out of an import: their history names it instead.
+    async fn open_out_of(
+        &self,
+        tx: &mut Tx,
+        drafts: Vec<Draft>,
+        import: Option<ImportId>,
+    ) -> Result<Vec<Ticket>> {
         let book = self.rulebook(tx).await?;
         let now = self.clock.now();
         let (mut opened, mut labels, mut history, mut started, mut announced, mut happened) =
@@ -176,9 +187,15 @@ impl Desk {
             for metric in [Metric::FirstResponse, Metric::Resolution] {
                 started.extend(clocks::start(policy, &ticket, metric, &actor, now));
             }
-            let notify = Notify { cause: Cause::Created { ticket: ticket.id } };
-            announced.push(jobs::NewJob::of(&notify).traced(ticket.traceparent.clone()));
-            happened.push(fields::event(EventKind::TicketCreated, &ticket, &actor, &[]));
+            let mut event = fields::event(EventKind::TicketCreated, &ticket, &actor, &[]);
+            if let Some(import) = import {
+                history.push(fields::change(&ticket, "import", None, Some(import.to_string()), &actor));
+                event.data["import"] = import.to_string().into();
+            } else {
+                let notify = Notify { cause: Cause::Created { ticket: ticket.id } };
+                announced.push(jobs::NewJob::of(&notify).traced(ticket.traceparent.clone()));
+            }
+            happened.push(event);
             opened.push(ticket);
         }
         tickets::insert(tx, &mut opened).await?;

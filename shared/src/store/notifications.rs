@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 
 crate::domain::text_enum! {
     /// What became of a notification.
+    #[schema(as = NotificationState)]
     State {
         /// Not settled yet.
         Pending = "pending",

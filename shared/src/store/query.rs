@@ -89,6 +89,7 @@ into_value! {
     crate::ids::CommentId => Uuid(|v: crate::ids::CommentId| v.0),
     crate::ids::AttachmentId => Uuid(|v: crate::ids::AttachmentId| v.0),
     crate::ids::ReplanId => Uuid(|v: crate::ids::ReplanId| v.0),
+    crate::ids::ImportId => Uuid(|v: crate::ids::ImportId| v.0),
 }
 
 macro_rules! text_into_value {

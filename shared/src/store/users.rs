@@ -47,6 +47,11 @@ pub async fn get(on: impl Into<Target<'_>>, id: UserId) -> Result<Option<User>> 
     query("SELECT * FROM users WHERE id = $1").bind(id).optional(on).await
 }
 
+/// Finds a user and keeps others from changing the account until the transaction ends.
+pub async fn lock(tx: &mut Tx, id: UserId) -> Result<Option<User>> {
+    query("SELECT * FROM users WHERE id = $1 {for_update}").bind(id).optional(tx).await
+}
+
 /// Finds out what decides what a user may do: their role and their teams.
 pub async fn caller(on: impl Into<Target<'_>>, user: &User) -> Result<Caller> {
     let mut caller = Caller::alone(user.id, user.role);

@@ -132,7 +132,7 @@ async fn opening_a_ticket_starts_its_clocks_and_announces_it(t: Testbed) {
         (&*history[0].field, history[0].new_value.as_deref(), history.len()),
         ("status", Some("new"), 1)
     );
-    assert_eq!((history[0].actor_id, history[0].version, history[0].at), (Some(t.customer.id), 1, t.now()));
+    assert_eq!((history[0].actor_id, history[0].version, history[0].at), (Some(t.staff.id), 1, t.now()));
     let job = jobs::list(&t.db, 10).await.unwrap().pop().unwrap();
     assert_eq!((dispatched, job.traceparent), (vec![(Queue::Normal, job.id)], trace));
     assert_eq!(told(&t).await, [CREATED]);

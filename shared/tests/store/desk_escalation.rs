@@ -70,7 +70,7 @@ async fn acknowledging_twice_changes_nothing(t: Testbed) {
     let ticket = t.open(Priority::Critical).await;
     let first = acknowledge(&t, &ticket).await;
     t.advance(minutes(1));
-    let second = write(&t, async |tx| t.desk.acknowledge(tx, ticket.id, Some(2), &t.customer()).await).await;
+    let second = write(&t, async |tx| t.desk.acknowledge(tx, ticket.id, Some(2), &t.staff()).await).await;
     assert_eq!((second.version, &second), (2, &first));
     assert_eq!(get(&t, &ticket).await, first);
 }

@@ -8,6 +8,7 @@ mod digest;
 mod files;
 mod hold;
 mod housekeeping;
+mod import;
 mod notify;
 #[cfg(test)]
 mod outage;
@@ -21,7 +22,8 @@ mod steps;
 mod tests;
 
 use shared::domain::job::{
-    Audit, Digest, Noop, Notify, Prune, Replan, ScanAttachment, SendMail, SendWebhook, TidyFiles, TidyRedis,
+    Audit, Digest, ImportTickets, Noop, Notify, Prune, Replan, ScanAttachment, SendMail, SendWebhook,
+    TidyFiles, TidyRedis,
 };
 
 use crate::context::{Context, JobError, Outcome};
@@ -33,7 +35,13 @@ pub(crate) fn registry() -> Registry {
     let telling =
         Registry::default().with::<Notify>().with::<SendMail>().with::<Digest>().with::<SendWebhook>();
     let telling = telling.with::<ScanAttachment>().with::<TidyFiles>();
-    telling.with::<Audit>().with::<Replan>().with::<Prune>().with::<TidyRedis>().with::<Noop>()
+    telling
+        .with::<Audit>()
+        .with::<Replan>()
+        .with::<ImportTickets>()
+        .with::<Prune>()
+        .with::<TidyRedis>()
+        .with::<Noop>()
 }
 
 impl Run for Noop {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{SecondsFormat, TimeDelta};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::definition::{Action, Assignee, Definition, Target};
 use crate::domain::oncall::{self, Rota};
@@ -29,7 +30,7 @@ crate::domain::text_enum! {
 }
 
 /// Something doubtful.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,

@@ -7,6 +7,7 @@
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Calendar, Fraction, Plan};
 use crate::ids::VersionId;
@@ -26,6 +27,7 @@ crate::domain::text_enum! {
 
 crate::domain::text_enum! {
     /// How a clock stands.
+    #[schema(as = ClockState)]
     State {
         /// Counting.
         Active = "active",
@@ -63,7 +65,8 @@ crate::domain::text_enum! {
 }
 
 /// Something that happened to a clock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ClockEventKind)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
     /// The clock began to count towards a target.
@@ -116,6 +119,7 @@ pub enum Event {
     /// The target was exceeded.
     Breached {
         /// When somebody looked; the event itself carries the instant.
+        #[schema(value_type = String, format = DateTime)]
         detected_at: Timestamp,
     },
     /// A looser target forgave a breach, which stays on record.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Calendar, Metric, Mode};
 use crate::domain::ticket::{Category, Priority, Status};
@@ -11,7 +12,7 @@ use crate::domain::{Problem, span};
 use crate::ids::DefinitionId;
 
 /// A share of a target, in parts per million so that thresholds are exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Fraction(pub u32);
 
