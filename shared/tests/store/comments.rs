@@ -81,6 +81,9 @@ async fn comments_are_listed_in_order_page_by_page(t: Testbed) {
     assert_eq!(comments::get(&t.db, made[2].id).await.unwrap().unwrap().comment, made[2]);
     let mut tx = begin(&t).await;
     assert_eq!(comments::lock(&mut tx, made[2].id).await.unwrap(), Some(made[2].clone()));
+    let mut edited = made[3].clone();
+    comments::edit(&mut tx, &mut edited, "3!".into(), t.now()).await.unwrap();
+    assert_eq!(comments::lock(&mut tx, edited.id).await.unwrap(), Some(edited));
     comments::delete(&mut tx, made[2].id, t.now()).await.unwrap();
     assert_eq!(comments::lock(&mut tx, made[2].id).await.unwrap(), None);
     assert!(comments::get(&mut tx, made[2].id).await.unwrap().is_none());
