@@ -366,6 +366,7 @@ impl FromRequest<App> for CalendarFile {
     }
 }
 
+/// Tells whether a body is said to be of a type.
 pub(crate) fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value.is_some_and(|v| v.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted))

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use shared::blobs;
 use shared::store::{self, definitions, desk, edit};
 
 /// What is wrong with one field.
@@ -36,6 +37,12 @@ pub(crate) enum ApiError {
     Stale(String),
     /// 413: more than so many bytes.
     TooLarge(usize),
+    /// 415: a file that is not taken, or not sent as files are.
+    NotTaken(&'static str, Cow<'static, str>),
+    /// 416: the file has only so many bytes.
+    NoSuchRange(u64),
+    /// 503: files cannot be stored or read.
+    FilesAway(String),
     /// 415.
     NotJson,
     /// 415, where a calendar is wanted.
@@ -77,10 +84,15 @@ impl IntoResponse for ApiError {
             Self::Unauthorized(_) => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
+            Self::NoSuchRange(size) => {
+                if let Ok(range) = HeaderValue::from_str(&format!("bytes */{size}")) {
+                    response.headers_mut().insert(header::CONTENT_RANGE, range);
+                }
+            }
             Self::TooMany(wait, _) => {
                 response.headers_mut().insert(header::RETRY_AFTER, wait.into());
             }
-            Self::Unavailable(fault) => {
+            Self::Unavailable(fault) | Self::FilesAway(fault) => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 response.extensions_mut().insert(Fault(fault));
             }
@@ -135,6 +147,17 @@ impl ApiError {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
                 format!("The body is larger than {} KiB.", limit / 1024).into(),
+            ),
+            Self::NotTaken(code, why) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, code, why.clone()),
+            Self::NoSuchRange(size) => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "range",
+                format!("The file has only {size} bytes.").into(),
+            ),
+            Self::FilesAway(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Files can be neither stored nor read at the moment; try again in a second.".into(),
             ),
             Self::NotJson => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -198,6 +221,12 @@ impl From<store::Error> for ApiError {
     }
 }
 
+impl From<blobs::Error> for ApiError {
+    fn from(error: blobs::Error) -> Self {
+        Self::FilesAway(error.to_string())
+    }
+}
+
 impl From<desk::Error> for ApiError {
     fn from(error: desk::Error) -> Self {
         let why = sentence(&error.to_string());
@@ -206,6 +235,7 @@ impl From<desk::Error> for ApiError {
             desk::Error::Forbidden(why) => Self::Forbidden(why),
             desk::Error::Stale { .. } => Self::Conflict("version_conflict", why),
             desk::Error::Transition { .. } => Self::Conflict("transition_not_allowed", why),
+            desk::Error::Closed => Self::Conflict("ticket_closed", why),
             desk::Error::ReopenWindow(_) => Self::Conflict("reopen_window_over", why),
             desk::Error::Ended(_) => Self::Conflict("clock_ended", why),
             desk::Error::HeldByStatus(_) => Self::Conflict("held_by_status", why),

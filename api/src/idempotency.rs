@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::call::{Call, MAX_CALENDAR, authenticate};
 use crate::envelope::respond;
 use crate::error::ApiError;
+use crate::upload::brings_file;
 
 /// How long a claim stands whose process died: longer than any request may take.
 const CLAIMED: TimeDelta = TimeDelta::seconds(60);
@@ -28,13 +29,11 @@ pub(crate) fn running() -> ApiError {
     ApiError::Conflict("still_running", why.into())
 }
 
-/// Routes that hash and claim by themselves, since their bodies are not to be held in memory.
-const STREAMED: [&str; 1] = ["/api/v1/tickets/import"];
-
 /// Claims the key of a POST that has one, or answers in its place.
 pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let claims = request.method() == Method::POST && !STREAMED.contains(&path);
+    // Who takes in a file hashes and claims by itself: such a body is not to be held in memory.
+    let claims = request.method() == Method::POST && !brings_file(path);
     let key = request.headers().get("idempotency-key").filter(|_| claims);
     let Some(key) = key.cloned() else { return next.run(request).await };
     match claim_and_run(&app, key, request, next).await {

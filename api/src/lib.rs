@@ -7,6 +7,7 @@ mod client;
 mod creator;
 mod cursor;
 mod defined;
+mod download;
 mod envelope;
 mod error;
 mod form;
@@ -19,6 +20,7 @@ mod page;
 mod routes;
 mod stream;
 mod surroundings;
+mod upload;
 mod views;
 
 use std::net::SocketAddr;

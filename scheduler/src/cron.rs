@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
-use shared::domain::job::{Audit, Job, Prune, TidyRedis};
+use shared::domain::job::{Audit, Job, Prune, TidyFiles, TidyRedis};
 use shared::ids::WorkerId;
 use shared::process::Process;
 use shared::store::schedules::{self, Schedule};
@@ -40,8 +40,11 @@ async fn define_and_tick(process: Process, defined: Arc<OnceCell<()>>, me: Worke
 }
 
 async fn define(process: &Process) -> store::Result<()> {
-    let mut definitions =
-        vec![("prune", "0 17 * * * *", Prune::KIND), ("audit", "0 41 * * * *", Audit::KIND)];
+    let mut definitions = vec![
+        ("prune", "0 17 * * * *", Prune::KIND),
+        ("audit", "0 41 * * * *", Audit::KIND),
+        ("tidy_files", "0 29 * * * *", TidyFiles::KIND),
+    ];
     if process.config.redis_url.is_some() {
         definitions.push(("tidy_redis", "30 * * * * *", TidyRedis::KIND));
     }

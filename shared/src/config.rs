@@ -126,6 +126,8 @@ pub struct Config {
     pub event_retention: TimeDelta,
     /// Where attachments are kept: `file://FOLDER`, or a bucket of a cloud.
     pub attachment_url: Secret,
+    /// Where files are looked at for malware, `host:port`; none: nowhere.
+    pub clamav_addr: Option<String>,
     /// Whether webhooks may go to private addresses.
     pub webhook_allow_private: bool,
     /// What tokens are signed with, at least 32 bytes; none only in `AllInOne`, which makes and keeps its own.
@@ -195,6 +197,7 @@ impl Config {
                 i64::try_from(vars.number("EVENT_RETENTION_DAYS", 7, 1..=365)?).unwrap_or(7),
             ),
             attachment_url: vars.attachment_url(&data)?,
+            clamav_addr: vars.clamav_addr()?,
             webhook_allow_private: vars.parse("WEBHOOK_ALLOW_PRIVATE", "false", "must be true or false")?,
             jwt_secret: vars.jwt_secret(&process)?,
             oidc: vars.oidc()?,
@@ -316,6 +319,22 @@ impl Vars<'_> {
             Ok(Secret(value))
         } else {
             Err(bad(name, "must be file://FOLDER, s3://BUCKET, gs://BUCKET or az://CONTAINER"))
+        }
+    }
+
+    fn clamav_addr(&self) -> Result<Option<String>, Error> {
+        let name = "CLAMAV_ADDR";
+        let Some(value) = self.text(name) else { return Ok(None) };
+        let parts = value.trim().rsplit_once(':');
+        let known = parts.is_some_and(|(host, port)| {
+            !host.is_empty()
+                && !host.contains(['/', ' ', '@'])
+                && port.parse::<u16>().is_ok_and(|port| port > 0)
+        });
+        if known {
+            Ok(Some(value.trim().to_owned()))
+        } else {
+            Err(bad(name, "must be HOST:PORT, like clamav:3310"))
         }
     }
 
@@ -464,6 +483,7 @@ mod tests {
             ("OIDC_JWKS_URL", "file:///keys"),
             ("OIDC_AUTO_CREATE", "often"),
             ("ATTACHMENT_URL", "ftp://host/files"),
+            ("CLAMAV_ADDR", "tcp://clamav:3310"),
         ];
         for (name, value) in bad {
             let message = all_in_one(&[(name, value)]).unwrap_err().to_string();

@@ -5,6 +5,7 @@ mod executor;
 mod jobs;
 mod mail;
 pub mod registry;
+mod scan;
 #[cfg(test)]
 mod testing;
 mod webhook;

@@ -254,3 +254,47 @@ pub(crate) struct Nothing {}
 pub(crate) struct Apply {
     mode: Option<Mode>,
 }
+
+/// Something to say about a ticket.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewComment {
+    #[schema(
+        max_length = 65_536,
+        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$",
+        example = "It is the mail server."
+    )]
+    content: String,
+    /// Whether only staff may read it.
+    #[schema(example = false)]
+    is_internal: Option<bool>,
+}
+
+/// What a comment is to say.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CommentEdit {
+    #[schema(
+        max_length = 65_536,
+        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$",
+        example = "It was the mail server."
+    )]
+    content: String,
+    /// What it is; it cannot be changed.
+    #[schema(example = false)]
+    is_internal: Option<bool>,
+    /// The version that is changed.
+    #[schema(minimum = 1, example = json!(null))]
+    version: Option<i64>,
+}
+
+/// A file to attach to a ticket, as a form.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewAttachment {
+    /// The file, with its name.
+    #[schema(format = Binary)]
+    file: String,
+    /// Whether only staff may read it: `true` or `false`.
+    is_internal: Option<bool>,
+}

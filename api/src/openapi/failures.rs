@@ -12,7 +12,7 @@ struct Failure {
     message: &'static str,
 }
 
-const FAILURES: [Failure; 12] = [
+const FAILURES: [Failure; 13] = [
     failure(
         400,
         "Malformed",
@@ -50,6 +50,13 @@ const FAILURES: [Failure; 12] = [
         "not_json",
         "The body is of a type that is not understood here.",
         "Send the body as JSON, with Content-Type: application/json.",
+    ),
+    failure(
+        416,
+        "NoSuchRange",
+        "range",
+        "The file has no such part; Content-Range says how long it is.",
+        "The file has only 1024 bytes.",
     ),
     Failure {
         field: Some("title"),

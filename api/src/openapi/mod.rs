@@ -50,6 +50,8 @@ const TAGS: &[(&str, &str)] = &[
     ("api-keys", "Keys for programs."),
     ("contacts", "The book of contacts."),
     ("tickets", "Incidents and requests, and what happens to them."),
+    ("comments", "What is said about tickets."),
+    ("attachments", "Files that belong to tickets."),
     ("imports", "Tickets from CSV files."),
     ("reports", "What the service desk has done."),
     ("slas", "The clocks of a ticket, and why they are due when they are."),
@@ -296,9 +298,12 @@ impl Operation<'_> {
         statuses.extend(self.path.contains('{').then_some(404));
         statuses.extend((changes && !is_open).then_some(409));
         statuses.extend(matches.then_some(412));
+        let named = |status: &u16| operation["responses"].get(status.to_string()).is_some();
+        statuses.extend([409, 416].iter().filter(|status| named(status)));
         statuses.extend(has_body.then_some([413, 415]).into_iter().flatten());
         statuses.extend((prefixed && (!is_open || has_body)).then_some(422));
         statuses.sort_unstable();
+        statuses.dedup();
         statuses
     }
 }

@@ -153,6 +153,8 @@ pub(crate) enum EventWord {
     Created,
     #[schema(rename = "ticket.resolved")]
     Resolved,
+    #[schema(rename = "ticket.commented")]
+    Commented,
     #[schema(rename = "sla.warning")]
     Warning,
     #[schema(rename = "sla.breached")]
@@ -269,4 +271,31 @@ pub(crate) enum Dimension {
     Team,
     Day,
     Metric,
+}
+
+/// How a list is sorted that is sorted by time.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ByTime {
+    /// The order; oldest first unless given.
+    #[param(inline)]
+    sort: Option<TimeOrder>,
+}
+
+/// By time, from either end.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum TimeOrder {
+    CreatedAt,
+    #[schema(rename = "-created_at")]
+    NewestFirst,
+}
+
+/// Which part of a file.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct Part {
+    /// One range of bytes.
+    #[param(rename = "Range", example = "bytes=0-1023")]
+    range: Option<String>,
 }

@@ -3,7 +3,9 @@
 mod account;
 mod acknowledge;
 mod api_keys;
+mod attachments;
 mod calendars;
+mod comments;
 mod contacts;
 mod definition_list;
 mod definitions;
@@ -48,9 +50,10 @@ use crate::call::MAX_BODY;
 use crate::defined::Defined;
 use crate::error::ApiError;
 use crate::openapi::definitions::describe;
+use crate::upload::{MAX_UPLOAD, brings_file};
 use crate::{client, idempotency, limits, observe, openapi, surroundings};
 
-/// How long any request may take; the claim on an idempotency key stands longer.
+/// How long any other request may take; the claim on an idempotency key stands longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long one that brings a file may take: 200 MiB over a slow line.
@@ -135,6 +138,7 @@ fn v1() -> OpenApiRouter<App> {
         .routes(routes!(jobs::retry_job))
         .routes(routes!(replans::show_replan))
         .merge(bulk())
+        .merge(collaboration())
         .routes(routes!(calendars::import_holidays))
         .routes(routes!(escalation_policies::lint_policy))
         .routes(routes!(schedules::show_on_call))
@@ -148,6 +152,22 @@ fn v1() -> OpenApiRouter<App> {
         .merge(family::<escalation::Definition>("escalation-policies"))
         .merge(family::<oncall::Definition>("schedules"))
         .merge(family::<team::Definition>("teams"))
+}
+
+/// The routes of what is said about tickets, and attached to them.
+fn collaboration() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(attachments::list_attachments, attachments::attach_file))
+        .layer(DefaultBodyLimit::max(MAX_UPLOAD))
+        .routes(routes!(attachments::download_attachment, attachments::delete_attachment))
+        .routes(routes!(comments::list_comments, comments::post_comment))
+        .routes(routes!(
+            comments::show_comment,
+            comments::replace_comment,
+            comments::edit_comment,
+            comments::delete_comment
+        ))
+        .routes(routes!(comments::list_edits))
 }
 
 /// The routes of what concerns many tickets at once.
@@ -214,7 +234,7 @@ fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, limit: Duration
 }
 
 async fn answer_within(limit: Duration, request: Request, next: Next) -> Response {
-    let limit = if request.uri().path() == "/api/v1/tickets/import" { UPLOAD } else { limit };
+    let limit = if brings_file(request.uri().path()) { UPLOAD } else { limit };
     let answer = tokio::time::timeout(limit, next.run(request)).await;
     answer.unwrap_or_else(|_| ApiError::Unavailable(format!("no answer within {limit:?}")).into_response())
 }

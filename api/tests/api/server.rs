@@ -233,6 +233,17 @@ impl Client {
         String::from_utf8(bytes.to_vec()).expect("UTF-8")
     }
 
+    /// Asks for a file rather than for JSON.
+    pub(crate) async fn bytes(&self, method: &str, uri: &str) -> (u16, HeaderMap, Vec<u8>) {
+        let request = Request::builder().method(method).uri(uri).body(Body::empty());
+        let mut request = request.expect("a request");
+        request.headers_mut().extend(self.headers.clone());
+        let response = self.routes.clone().oneshot(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        (parts.status.as_u16(), parts.headers, bytes.to_vec())
+    }
+
     /// Sends a request that was made by hand and returns what is around the answer.
     pub(crate) async fn exchange(&self, request: Request<Body>) -> (u16, HeaderMap) {
         let response = self.routes.clone().oneshot(request).await.expect("an answer");

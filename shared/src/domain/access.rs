@@ -169,6 +169,12 @@ impl Caller {
         self.role.may(action, self.relation(on))
     }
 
+    /// Tells whether they may take back what a user, if it was one, said about a ticket or attached to it.
+    #[must_use]
+    pub fn may_retract(&self, from: Option<UserId>) -> bool {
+        from == Some(self.user) || matches!(self.role, Role::TeamLead | Role::Manager | Role::Admin)
+    }
+
     /// Tells whether they may change whom a ticket is with. A user counts as within a team that the caller is in, too;
     /// taking it from somebody is judged like giving it to them.
     #[must_use]

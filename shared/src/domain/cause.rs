@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::job;
 use super::sla::Fraction;
-use crate::ids::{ClockId, EscalationId, TicketId, VersionId};
+use crate::ids::{ClockId, CommentId, EscalationId, TicketId, VersionId};
 
 /// What happened to a ticket that people want to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +24,14 @@ pub enum Cause {
         ticket: TicketId,
         /// Its version then: a ticket that was reopened is resolved again.
         version: i64,
+    },
+    /// Somebody said something about it.
+    #[serde(rename = "ticket.commented")]
+    Commented {
+        /// The ticket.
+        ticket: TicketId,
+        /// What was said.
+        comment: CommentId,
     },
     /// A share of a target was consumed.
     #[serde(rename = "sla.warning")]
@@ -73,8 +81,14 @@ pub enum Cause {
 
 impl Cause {
     /// Every event's name.
-    pub const EVENTS: [&str; 5] =
-        ["ticket.created", "ticket.resolved", "sla.warning", "sla.breached", "escalation.step"];
+    pub const EVENTS: [&str; 6] = [
+        "ticket.created",
+        "ticket.resolved",
+        "ticket.commented",
+        "sla.warning",
+        "sla.breached",
+        "escalation.step",
+    ];
 
     /// The ticket it is about.
     #[must_use]
@@ -82,6 +96,7 @@ impl Cause {
         match self {
             Self::Created { ticket }
             | Self::Resolved { ticket, .. }
+            | Self::Commented { ticket, .. }
             | Self::Warning { ticket, .. }
             | Self::Breached { ticket, .. }
             | Self::EarlyStep { ticket, .. }
@@ -95,6 +110,7 @@ impl Cause {
         match self {
             Self::Created { .. } => "ticket.created",
             Self::Resolved { .. } => "ticket.resolved",
+            Self::Commented { .. } => "ticket.commented",
             Self::Warning { .. } => "sla.warning",
             Self::Breached { .. } => "sla.breached",
             Self::EarlyStep { .. } | Self::EscalationStep { .. } => "escalation.step",
@@ -107,6 +123,7 @@ impl Cause {
         match self {
             Self::Created { ticket } => format!("created:{ticket}"),
             Self::Resolved { ticket, version } => format!("resolved:{ticket}:{version}"),
+            Self::Commented { comment, .. } => format!("commented:{comment}"),
             Self::Warning { clock, revision, fraction, .. } => {
                 format!("warning:{clock}:{revision}:{}", fraction.0)
             }
@@ -126,7 +143,7 @@ impl Cause {
             | Self::Breached { .. }
             | Self::EarlyStep { .. }
             | Self::EscalationStep { .. } => job::Priority::High,
-            Self::Created { .. } | Self::Resolved { .. } => job::Priority::Normal,
+            Self::Created { .. } | Self::Resolved { .. } | Self::Commented { .. } => job::Priority::Normal,
         }
     }
 }

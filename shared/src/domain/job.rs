@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::cause::Cause;
-use crate::ids::{DeliveryId, DigestId, ImportId, NotificationId, RecipientId, ReplanId};
+use crate::ids::{AttachmentId, DeliveryId, DigestId, ImportId, NotificationId, RecipientId, ReplanId};
 
 super::text_enum! {
     /// Which queue a job waits in; a higher one is never starved by a lower one.
@@ -133,6 +133,29 @@ impl Job for Prune {
     const PRIORITY: Priority = Priority::Low;
     const MAX_ATTEMPTS: i64 = 3;
     const TIMEOUT: Duration = Duration::from_secs(120);
+}
+
+/// Has a file looked at for malware before anybody may read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanAttachment {
+    /// The file.
+    pub attachment: AttachmentId,
+}
+
+impl Job for ScanAttachment {
+    const KIND: &'static str = "scan_attachment";
+    const TIMEOUT: Duration = Duration::from_secs(300);
+}
+
+/// Deletes files that nothing refers to, and what uploads left behind that broke off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TidyFiles {}
+
+impl Job for TidyFiles {
+    const KIND: &'static str = "tidy_files";
+    const PRIORITY: Priority = Priority::Low;
+    const MAX_ATTEMPTS: i64 = 3;
+    const TIMEOUT: Duration = Duration::from_secs(1_800);
 }
 
 /// Deletes what the dispatcher keeps in Redis about messages already delivered.

@@ -1,6 +1,7 @@
 //! The rules, and nothing but the rules: no database, no network, no clock of its own.
 
 pub mod access;
+pub mod attachment;
 pub mod cause;
 pub mod definition;
 pub mod escalation;

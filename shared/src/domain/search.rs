@@ -48,31 +48,48 @@ impl Search {
         terms.first().is_some_and(|term| !term.without).then_some(Self { terms })
     }
 
+    /// What must occur in one text.
+    #[must_use]
+    pub fn wanted(&self) -> Phrases<'_> {
+        Phrases { terms: self.terms.iter().filter(|term| !term.without).collect(), and: true }
+    }
+
+    /// What must not occur in any text, were it only one of it; `None` when everything may.
+    #[must_use]
+    pub fn unwanted(&self) -> Option<Phrases<'_>> {
+        let terms: Vec<&Term> = self.terms.iter().filter(|term| term.without).collect();
+        (!terms.is_empty()).then_some(Phrases { terms, and: false })
+    }
+}
+
+/// Words in a row, all of which, or any of which, are looked for.
+#[derive(Clone, Debug)]
+pub struct Phrases<'a> {
+    terms: Vec<&'a Term>,
+    and: bool,
+}
+
+impl Phrases<'_> {
     /// Writes it for `to_tsquery` of PostgreSQL. Words are letters and digits, so nothing needs to be quoted.
     #[must_use]
     pub fn to_tsquery(&self) -> String {
-        let term = |term: &Term| {
+        let term = |term: &&Term| {
             let prefix = if term.prefix { ":*" } else { "" };
-            let without = if term.without { "!" } else { "" };
-            format!("{without}({}{prefix})", term.words.join(" <-> "))
+            format!("({}{prefix})", term.words.join(" <-> "))
         };
-        self.terms.iter().map(term).collect::<Vec<_>>().join(" & ")
+        let terms: Vec<String> = self.terms.iter().map(term).collect();
+        terms.join(if self.and { " & " } else { " | " })
     }
 
     /// Writes it for FTS5 of SQLite.
     #[must_use]
     pub fn to_fts5(&self) -> String {
-        let mut text = String::new();
-        for term in &self.terms {
-            let operator = match (text.is_empty(), term.without) {
-                (true, _) => "",
-                (false, true) => " NOT ",
-                (false, false) => " AND ",
-            };
+        let term = |term: &&Term| {
             let prefix = if term.prefix { " *" } else { "" };
-            text = format!("{text}{operator}\"{}\"{prefix}", term.words.join(" "));
-        }
-        text
+            format!("\"{}\"{prefix}", term.words.join(" "))
+        };
+        let terms: Vec<String> = self.terms.iter().map(term).collect();
+        terms.join(if self.and { " AND " } else { " OR " })
     }
 }
 
@@ -82,12 +99,15 @@ mod tests {
 
     #[test]
     fn what_people_write_becomes_what_the_engines_read() {
-        let search = Search::parse(r#"Disk -"read only" web-1.example.com err*"#).unwrap();
+        let search = Search::parse(r#"Disk -"read only" web-1.example.com err* -old"#).unwrap();
+        let wanted = search.wanted();
+        assert_eq!(wanted.to_tsquery(), "(disk) & (web <-> 1 <-> example <-> com) & (err:*)");
+        assert_eq!(wanted.to_fts5(), r#""disk" AND "web 1 example com" AND "err" *"#);
+        let unwanted = search.unwanted().unwrap();
         assert_eq!(
-            search.to_tsquery(),
-            "(disk) & (web <-> 1 <-> example <-> com) & (err:*) & !(read <-> only)"
+            (unwanted.to_tsquery(), unwanted.to_fts5()),
+            ("(read <-> only) | (old)".into(), r#""read only" OR "old""#.into())
         );
-        assert_eq!(search.to_fts5(), r#""disk" AND "web 1 example com" AND "err" * NOT "read only""#);
     }
 
     #[test]
@@ -100,6 +120,6 @@ mod tests {
     #[test]
     fn operators_of_the_engines_are_only_words() {
         let search = Search::parse("a & !b' OR NEAR(c) \"unclosed").unwrap();
-        assert_eq!(search.to_fts5(), r#""a" AND "b" AND "or" AND "near c" AND "unclosed""#);
+        assert_eq!(search.wanted().to_fts5(), r#""a" AND "b" AND "or" AND "near c" AND "unclosed""#);
     }
 }

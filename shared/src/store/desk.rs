@@ -5,9 +5,11 @@
 
 mod actor;
 mod assignment;
+mod attachments;
 mod audit;
 mod bulk;
 mod clocks;
+mod comments;
 mod escalation;
 mod fields;
 mod import;
@@ -35,8 +37,10 @@ use crate::time::{Clock, Timestamp};
 
 pub use actor::{Actor, Who};
 pub use assignment::{Assignment, REFUSED as ASSIGNMENT_REFUSED};
+pub use attachments::NewFile;
 pub use audit::{Audit, Mismatch};
 pub use bulk::Refusal;
+pub use comments::Remark;
 pub use escalation::Swept;
 pub use replan::{Move, Preview};
 
@@ -91,8 +95,10 @@ pub enum Error {
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// The caller has seen an older version.
-    #[error("the ticket is at version {current} by now: read it again and repeat the change")]
+    #[error("the {what} is at version {current} by now: read it again and repeat the change")]
     Stale {
+        /// What was changed.
+        what: &'static str,
         /// The version now.
         current: i64,
     },
@@ -104,6 +110,9 @@ pub enum Error {
         /// Where it should go.
         to: Status,
     },
+    /// Nothing is added to it any more.
+    #[error("the ticket is closed: reopen it first")]
+    Closed,
     /// It was closed too long ago.
     #[error("the ticket was closed more than {0} ago and cannot be reopened: open a new one")]
     ReopenWindow(String),
@@ -266,6 +275,7 @@ impl Desk {
         };
         self.tell_clocks(tx, &ticket, actor, now, by_status).await?;
         let ticket = self.store(tx, &before, ticket, actor, now).await?;
+        self.tell_of_move(tx, &ticket, from, actor).await?;
         if to == Status::Resolved {
             escalations::stop(tx, id, StopReason::Resolved, now).await?;
             let notify = Notify { cause: Cause::Resolved { ticket: id, version: ticket.version } };
@@ -327,7 +337,7 @@ impl Desk {
     ) -> Result<Ticket> {
         ticket.updated_at = now;
         if !tickets::update(tx, &mut ticket).await? {
-            return Err(Error::Stale { current: before.version });
+            return Err(Error::Stale { what: "ticket", current: before.version });
         }
         for change in &mut changes {
             (change.version, change.at) = (ticket.version, now);
@@ -391,7 +401,9 @@ async fn locked(
         return Err(Error::Forbidden(refusal(action)));
     }
     match expected {
-        Some(version) if version != ticket.version => Err(Error::Stale { current: ticket.version }),
+        Some(version) if version != ticket.version => {
+            Err(Error::Stale { what: "ticket", current: ticket.version })
+        }
         _ => Ok(ticket),
     }
 }

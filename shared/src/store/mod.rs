@@ -3,7 +3,9 @@
 pub mod accounts;
 pub mod acknowledgements;
 pub mod api_keys;
+pub mod attachments;
 pub mod clocks;
+pub mod comments;
 pub mod contacts;
 pub mod db;
 pub mod definitions;

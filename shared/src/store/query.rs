@@ -86,6 +86,8 @@ into_value! {
     crate::ids::ClaimToken => Uuid(|v: crate::ids::ClaimToken| v.0),
     crate::ids::DefinitionId => Uuid(|v: crate::ids::DefinitionId| v.0),
     crate::ids::VersionId => Uuid(|v: crate::ids::VersionId| v.0),
+    crate::ids::CommentId => Uuid(|v: crate::ids::CommentId| v.0),
+    crate::ids::AttachmentId => Uuid(|v: crate::ids::AttachmentId| v.0),
     crate::ids::ReplanId => Uuid(|v: crate::ids::ReplanId| v.0),
     crate::ids::ImportId => Uuid(|v: crate::ids::ImportId| v.0),
     crate::ids::AccountEventId => Uuid(|v: crate::ids::AccountEventId| v.0),
@@ -113,6 +115,7 @@ macro_rules! text_into_value {
 }
 
 text_into_value! {
+    crate::domain::attachment::State,
     crate::domain::definition::Kind,
     crate::domain::escalation::StopReason,
     crate::domain::event::EventKind,

@@ -6,7 +6,7 @@ use super::db::Tx;
 use super::query::{Query, Target, Value, query};
 use super::{Db, Result};
 use crate::domain::access::Standing;
-use crate::domain::search::Search;
+use crate::domain::search::{Phrases, Search};
 use crate::domain::sla;
 use crate::domain::sla::policy::Facts;
 use crate::domain::ticket::{Category, Priority, Status};
@@ -467,7 +467,7 @@ fn conditions(query: Query, filter: &Filter) -> Query {
     query = compared(query, " AND t.reporter_id = ", filter.visible_to);
     query = compared(query, " AND t.team_id = ", filter.team);
     if let Some(search) = &filter.search {
-        query = found(query, search);
+        query = found(query, search, filter.visible_to.is_none());
     }
     query = any_of(query, " AND t.status IN (", &filter.status);
     query = any_of(query, " AND t.priority IN (", &filter.priority);
@@ -497,13 +497,32 @@ fn conditions(query: Query, filter: &Filter) -> Query {
     .push(")")
 }
 
-/// Where the words are found. Each engine finds them by an index of its own, and has its own way of writing them.
-fn found(query: Query, search: &Search) -> Query {
+/// Those in whose title and description, or in one of whose comments, all the words are found, and nowhere one that must
+/// not be. Comments among staff are looked at for staff only.
+fn found(query: Query, search: &Search, staff: bool) -> Query {
+    let query = with_words(query.push(" AND t.id IN ("), &search.wanted(), staff);
+    match search.unwanted() {
+        Some(unwanted) => with_words(query.push(" AND t.id NOT IN ("), &unwanted, staff),
+        None => query,
+    }
+}
+
+/// Each engine finds words by an index of its own, and has its own way of writing them.
+fn with_words(query: Query, words: &Phrases<'_>, staff: bool) -> Query {
+    let (postgres, sqlite) = (words.to_tsquery(), words.to_fts5());
     let query = query.push_each(
-        " AND words_of(t.title || ' ' || t.description) @@ to_tsquery('simple', ",
-        " AND t.number IN (SELECT rowid FROM tickets_words WHERE tickets_words MATCH ",
+        "SELECT w.id FROM tickets w WHERE words_of(w.title || ' ' || w.description) @@ to_tsquery('simple', ",
+        "SELECT w.id FROM tickets w WHERE w.number IN (SELECT rowid FROM tickets_words WHERE tickets_words MATCH ",
     );
-    query.push_bind_each(search.to_tsquery(), search.to_fts5()).push(")")
+    let query = query.push_bind_each(postgres.clone(), sqlite.clone()).push(")");
+    let query = query
+        .push(" UNION ALL SELECT c.ticket_id FROM comments c WHERE c.deleted_at IS NULL AND NOT c.system");
+    let query = if staff { query } else { query.push(" AND NOT c.internal") };
+    let query = query.push_each(
+        " AND words_of(c.content) @@ to_tsquery('simple', ",
+        " AND c.place IN (SELECT rowid FROM comments_words WHERE comments_words MATCH ",
+    );
+    query.push_bind_each(postgres, sqlite).push("))")
 }
 
 fn any_of<T: Copy + Into<Value>>(mut query: Query, start: &'static str, values: &[T]) -> Query {

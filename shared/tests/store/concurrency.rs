@@ -255,7 +255,7 @@ async fn the_second_change_of_a_version_is_stale(t: Testbed) {
         commit(first).await
     };
     let (edited, _) = at_once(async { tokio::join!(editing, committing) }).await;
-    assert!(matches!(edited, Err(Error::Stale { current: 2 })), "{edited:?}");
+    assert!(matches!(edited, Err(Error::Stale { current: 2, .. })), "{edited:?}");
     assert_eq!(tickets::get(&t.db, ticket.id).await.unwrap().unwrap().title, "first");
 }
 

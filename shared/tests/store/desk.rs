@@ -293,7 +293,7 @@ async fn a_stale_version_changes_nothing(t: Testbed) {
     let resolve = async |tx: &mut _| t.desk.move_to(tx, ticket.id, Some(1), &staff, Status::Resolved).await;
     let acknowledge = async |tx: &mut _| t.desk.acknowledge(tx, ticket.id, Some(3), &staff).await;
     for error in [refused(&t, edit).await, refused(&t, resolve).await, refused(&t, acknowledge).await] {
-        assert!(matches!(error, Error::Stale { current: 2 }), "{error:?}");
+        assert!(matches!(error, Error::Stale { current: 2, .. }), "{error:?}");
     }
     assert_eq!(get(&t, &ticket).await, current);
     assert_eq!(pair(&t, &ticket).await[0], one);

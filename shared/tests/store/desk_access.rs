@@ -72,7 +72,7 @@ async fn an_assignment_moves_a_ticket_to_the_policy_of_its_team(t: Testbed) {
     assert_eq!((given.team_id, given.assignee_id, given.version), (Some(team.id), None, 2));
     assert_eq!(given.sla_policy_version_id, Some(policy.version_id));
     let error = refused(&t, async |tx| t.desk.assign(tx, ticket.id, Some(1), &manager, to).await).await;
-    assert!(matches!(error, Error::Stale { current: 2 }), "{error:?}");
+    assert!(matches!(error, Error::Stale { current: 2, .. }), "{error:?}");
 }
 
 async fn a_deleted_ticket_is_gone_for_everybody_and_everything(t: Testbed) {

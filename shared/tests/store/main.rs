@@ -8,7 +8,9 @@
 mod accounts;
 mod acknowledgements;
 mod api_keys;
+mod attachments;
 mod clocks;
+mod comments;
 mod concurrency;
 mod contacts;
 mod definitions;

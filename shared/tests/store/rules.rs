@@ -11,7 +11,7 @@ use shared::domain::ticket::{Category, Priority, Status};
 use shared::on_both;
 use shared::store::clocks::{self, Stored};
 use shared::store::definitions::Definition;
-use shared::store::desk::Draft;
+use shared::store::desk::{Actor, Draft, Remark};
 use shared::store::tickets::{self, Ticket};
 use shared::store::{escalations, jobs, rulebook, users, versions};
 use shared::testkit::Testbed;
@@ -190,8 +190,12 @@ async fn the_next_response_is_counted_from_the_oldest_unanswered_message(t: Test
     policy(&t, "All", json!({ "targets": { "high": { "first_response": "1h", "next_response": "2h" } } }))
         .await;
     let ticket = t.open(Priority::High).await;
-    let customer = async || write(&t, async |tx| t.desk.message(tx, ticket.id, &t.customer()).await).await;
-    let staff = async || write(&t, async |tx| t.desk.message(tx, ticket.id, &t.staff()).await).await;
+    let say = async |actor: Actor| {
+        let remark = Remark { content: "Well?".into(), internal: false };
+        write(&t, async |tx| t.desk.comment(tx, ticket.id, &actor, remark).await).await;
+        get(&t, &ticket).await
+    };
+    let (customer, staff) = (async || say(t.customer()).await, async || say(t.staff()).await);
     let states =
         async || -> Vec<_> { t.clocks(&ticket).await.iter().map(|s| (s.metric, s.clock.state())).collect() };
     customer().await;

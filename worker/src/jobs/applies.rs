@@ -4,17 +4,18 @@ use shared::domain::cause::Cause;
 use shared::domain::escalation::StopReason;
 use shared::store::escalations::Escalation;
 use shared::store::tickets::Ticket;
-use shared::store::{clocks, escalations, versions};
+use shared::store::{clocks, comments, escalations, users, versions};
 use shared::telemetry;
 
 use crate::context::{Context, JobError};
 use crate::mail::Subject;
 
-/// Reads the present state and tells what the mail is about, or why it should not be sent any more.
+/// Reads the present state and tells what the mail to `recipient` is about, or why it should not be sent any more.
 pub(super) async fn still_applies(
     cx: &Context,
     cause: &Cause,
     ticket: &Ticket,
+    recipient: &str,
 ) -> Result<Result<Subject, &'static str>, JobError> {
     if ticket.deleted_at.is_some() {
         return Ok(Err("the ticket was deleted"));
@@ -23,6 +24,18 @@ pub(super) async fn still_applies(
         Cause::Created { .. } => Ok(Subject::Created(clocks::of_ticket(cx.db(), ticket.id).await?)),
         Cause::Resolved { .. } if ticket.resolved_at.is_none() => Err("the ticket was reopened"),
         Cause::Resolved { .. } => Ok(Subject::Resolved),
+        Cause::Commented { comment, .. } => {
+            let Some(found) = comments::get(cx.db(), *comment).await? else {
+                return Ok(Err("the comment was deleted"));
+            };
+            // It may have been held overnight, and its reader be no staff any more.
+            if found.comment.internal
+                && !users::by_email(cx.db(), recipient).await?.is_some_and(|user| user.role.is_staff())
+            {
+                return Ok(Err("the recipient may not read internal comments"));
+            }
+            Ok(Subject::Commented(found))
+        }
         Cause::Warning { clock, revision, fraction, .. } => {
             let Some(stored) = clocks::get(cx.db(), *clock).await? else {
                 return Ok(Err("the clock is gone"));

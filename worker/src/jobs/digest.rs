@@ -72,7 +72,8 @@ pub(super) async fn gather(digest: &Digest, cx: &Context) -> Result<Option<Gathe
     for notification in held {
         let applies = match tickets::get(cx.db(), notification.ticket_id).await? {
             Some(ticket) => {
-                still_applies(cx, &notification.cause, &ticket).await?.map(|subject| (ticket, subject))
+                let applies = still_applies(cx, &notification.cause, &ticket, &recipient.address).await?;
+                applies.map(|subject| (ticket, subject))
             }
             None => Err("the ticket is gone"),
         };

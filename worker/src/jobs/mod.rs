@@ -2,8 +2,11 @@
 
 mod applies;
 mod audit;
+#[cfg(test)]
+mod collaborating;
 mod deliver_webhook;
 mod digest;
+mod files;
 mod hold;
 mod housekeeping;
 mod import;
@@ -22,8 +25,8 @@ mod steps;
 mod tests;
 
 use shared::domain::job::{
-    Audit, DeliverWebhook, Digest, ImportTickets, Noop, Notify, Prune, Replan, SendMail, SendWebhook,
-    TidyRedis,
+    Audit, DeliverWebhook, Digest, ImportTickets, Noop, Notify, Prune, Replan, ScanAttachment, SendMail,
+    SendWebhook, TidyFiles, TidyRedis,
 };
 
 use crate::context::{Context, JobError, Outcome};
@@ -34,7 +37,7 @@ pub(crate) use send_webhook::tell;
 pub(crate) fn registry() -> Registry {
     let telling =
         Registry::default().with::<Notify>().with::<SendMail>().with::<Digest>().with::<SendWebhook>();
-    let telling = telling.with::<DeliverWebhook>();
+    let telling = telling.with::<DeliverWebhook>().with::<ScanAttachment>().with::<TidyFiles>();
     telling
         .with::<Audit>()
         .with::<Replan>()

@@ -23,7 +23,8 @@ impl Run for Notify {
         };
         super::applies::link_to_the_ticket(&self.cause, &ticket);
         if let Some(step) = &step
-            && still_applies(cx, &self.cause, &ticket).await?.is_ok()
+            // It is about a clock, whoever reads of it.
+            && still_applies(cx, &self.cause, &ticket, "").await?.is_ok()
         {
             ticket = step.act(cx, &mut tx, ticket).await?;
         }

@@ -11,6 +11,7 @@ use shared::domain::oncall::{self, Rota};
 use shared::domain::team;
 use shared::domain::ticket::{Priority, Status};
 use shared::ids::{DefinitionId, UserId, VersionId};
+use shared::store::comments::{self, Comment};
 use shared::store::desk::{self, Actor};
 use shared::store::notifications::Recipient;
 use shared::store::tickets::Ticket;
@@ -138,6 +139,21 @@ impl Found {
         Ok(())
     }
 
+    /// Whoever a comment is for: the reporter, unless it is by them or among staff, and then the assignee.
+    async fn other_side(&mut self, tx: &mut Tx, ticket: &Ticket, comment: &Comment) -> Result<(), JobError> {
+        let by_reporter = comment.author_id == Some(ticket.reporter_id);
+        if !comment.internal && !by_reporter {
+            return self.person(tx, Some(ticket.reporter_id)).await;
+        }
+        let to = ticket.assignee_id.filter(|assignee| comment.author_id != Some(*assignee));
+        let Some(to) = to else { return Ok(()) };
+        let user = users::get(&mut *tx, to).await?;
+        match user {
+            Some(user) if comment.internal && !user.role.is_staff() => Ok(()),
+            _ => self.person(tx, Some(to)).await,
+        }
+    }
+
     async fn team(&mut self, tx: &mut Tx, id: DefinitionId) -> Result<(), JobError> {
         let Some(team) = definitions::get(&mut *tx, Kind::Team, id).await? else { return Ok(()) };
         let team: team::Definition = read(team)?;
@@ -179,8 +195,16 @@ pub(super) async fn concerned(
         }
         return Ok(found.0.into_values().collect());
     }
+    if let Cause::Commented { comment, .. } = cause {
+        if let Some(comment) = comments::get(&mut *tx, *comment).await? {
+            found.other_side(tx, ticket, &comment.comment).await?;
+        }
+        return Ok(found.0.into_values().collect());
+    }
     let (reporter, about_a_clock) = match cause {
-        Cause::Created { .. } | Cause::Resolved { .. } => (Some(ticket.reporter_id), false),
+        Cause::Created { .. } | Cause::Resolved { .. } | Cause::Commented { .. } => {
+            (Some(ticket.reporter_id), false)
+        }
         Cause::Warning { .. } | Cause::Breached { .. } => (Some(ticket.reporter_id), true),
         Cause::EarlyStep { .. } | Cause::EscalationStep { .. } => (None, true),
     };

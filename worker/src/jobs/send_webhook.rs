@@ -31,7 +31,7 @@ pub(crate) async fn tell(
     let ticket = tickets::get(cx.db(), notification.ticket_id).await?;
     let ticket = ticket.ok_or_else(|| JobError::Dead("the ticket is gone".into()))?;
     link_to_the_ticket(&notification.cause, &ticket);
-    let subject = match still_applies(cx, &notification.cause, &ticket).await? {
+    let subject = match still_applies(cx, &notification.cause, &ticket, &notification.recipient).await? {
         Ok(subject) => subject,
         Err(reason) => return settle(cx, notification, State::Suppressed, reason.into()).await,
     };

@@ -9,6 +9,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Value, context};
 use shared::domain::sla::{Fraction, Metric};
 use shared::store::clocks::Stored;
+use shared::store::comments::Signed;
 use shared::store::notifications::Notification;
 use shared::store::tickets::Ticket;
 use shared::time::Timestamp;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 pub(crate) enum Subject {
     Created(Vec<Stored>),
     Resolved,
+    Commented(Signed),
     Warning(Stored, Fraction),
     Breached(Stored),
     EarlyCall(Stored, Fraction),
@@ -84,7 +86,10 @@ impl Letter {
             key => key.clone(),
             headline => headline.clone(),
             title => ticket.title.clone(),
-            description => ticket.description.clone(),
+            description => match subject {
+                Subject::Commented(said) => said.comment.content.clone(),
+                _ => ticket.description.clone(),
+            },
             link => link(public_url, &key),
             acknowledge => acknowledge.clone(),
         };
@@ -134,6 +139,11 @@ pub(super) fn told(ticket: &Ticket, subject: &Subject, zone: Option<Tz>) -> (Str
             "The ticket was resolved.".into(),
             vec![fact("Resolved", ticket.resolved_at.map(|at| time(at, zone)).unwrap_or_default())],
         ),
+        Subject::Commented(said) => {
+            let author = said.author_name.as_deref().map_or_else(|| "Somebody".into(), one_line);
+            let wrote = if said.comment.internal { "wrote an internal comment" } else { "commented" };
+            (format!("{author} {wrote}."), vec![fact("Written", time(said.comment.created_at, zone))])
+        }
         Subject::Warning(stored, fraction) => (
             format!("{} % of the time for {} is used up.", fraction.whole_percent(), name(stored.metric)),
             due(stored, zone),

@@ -59,7 +59,7 @@ impl<'a> Event<'a> {
     ) -> Self {
         let (clocks, step, percent): (Vec<&Stored>, _, _) = match subject {
             Subject::Created(clocks) => (clocks.iter().collect(), None, None),
-            Subject::Resolved => (Vec::new(), None, None),
+            Subject::Resolved | Subject::Commented(_) => (Vec::new(), None, None),
             Subject::Warning(clock, fraction) | Subject::EarlyCall(clock, fraction) => {
                 (vec![clock], None, Some(fraction.whole_percent().to_string()))
             }

@@ -66,6 +66,15 @@ impl Actor {
         self.may(Action::View, ticket) || matches!(self.who, Who::Address(_))
     }
 
+    /// Tells whether they may take back what a user, if it was one, said about a ticket or attached to it.
+    pub(super) fn may_retract(&self, from: Option<UserId>) -> bool {
+        match &self.who {
+            Who::Rules | Who::OnBehalf(_) => true,
+            Who::Caller(caller) => caller.may_retract(from),
+            Who::Address(_) => false,
+        }
+    }
+
     pub(super) fn may_give(&self, before: &Standing, after: &Standing) -> bool {
         match &self.who {
             Who::Rules | Who::OnBehalf(_) => true,

@@ -43,30 +43,6 @@ impl Desk {
         Ok(stored)
     }
 
-    /// Takes note of a public message on a ticket. One by staff is the response that was waited for; the first by
-    /// somebody else after a response starts the clock for the next one.
-    pub async fn message(&self, tx: &mut Tx, id: TicketId, actor: &Actor) -> Result<Ticket> {
-        let before = locked(tx, id, None, actor, Action::Comment).await?;
-        let now = self.clock.now().max(before.updated_at);
-        let mut ticket = before.clone();
-        if actor.is_staff() {
-            ticket.responded_at = ticket.responded_at.or(Some(now));
-            let answered = |stored: &Stored| match stored.metric {
-                Metric::FirstResponse | Metric::NextResponse => vec![Event::Stopped.into()],
-                Metric::Resolution => Vec::new(),
-            };
-            self.tell_clocks(tx, &ticket, actor, now, answered).await?;
-            return self.store(tx, &before, ticket, actor, now).await;
-        }
-        let waiting = |stored: &Stored| stored.metric != Metric::Resolution && stored.clock.is_open();
-        let asked_before = clocks::lock_of_ticket(tx, id).await?.iter().any(waiting);
-        if !asked_before && ticket.responded_at.is_some() && !ticket.status.is_done() {
-            let policy = self.policy_of(tx, &ticket).await?;
-            clocks::insert(tx, start(&policy, &ticket, Metric::NextResponse, actor, now).as_slice()).await?;
-        }
-        Ok(ticket)
-    }
-
     async fn tell_clock(
         &self,
         tx: &mut Tx,
