@@ -7,6 +7,7 @@ use shared::process::{Process, StartError};
 use shared::{links, store};
 use tokio::sync::OnceCell;
 
+use crate::auth::issuer::Issuer;
 use crate::auth::{Accounts, Tokens};
 use crate::creator::Creator;
 use crate::limits::Limits;
@@ -19,6 +20,8 @@ pub(crate) struct App(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) process: Process,
     pub(crate) tokens: Tokens,
+    /// Whose tokens are taken besides our own.
+    pub(crate) issuer: Option<Issuer>,
     pub(crate) accounts: Accounts,
     pub(crate) creator: Creator,
     /// How often callers may ask; none where it does not matter.
@@ -31,9 +34,11 @@ impl App {
     pub(crate) fn new(process: Process) -> Result<Self, StartError> {
         let secret = process.config.jwt_secret.as_ref().ok_or("JWT_SECRET is missing")?;
         let tokens = Tokens::new(secret);
+        let issuer = process.config.oidc.clone().map(Issuer::new).transpose()?;
         let creator = Creator::start(&process);
         Ok(Self(Arc::new(Parts {
             tokens,
+            issuer,
             accounts: Accounts::default(),
             creator,
             limits: process.config.http.per_minute.map(Limits::new),

@@ -1,24 +1,32 @@
-//! Who is calling: passwords, tokens, and the accounts behind them.
+//! Who is calling: passwords, tokens, keys, and the accounts behind them.
+
+pub(crate) mod issuer;
+pub mod keys;
+pub(crate) mod passwords;
+pub(crate) mod scopes;
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use shared::config::Secret;
 use shared::domain::access::Caller;
 use shared::ids::UserId;
+use shared::store::api_keys::ApiKey;
 use shared::store::users::{self, User};
 use shared::store::{self, Db};
 use shared::time::Timestamp;
-use tokio::sync::Semaphore;
 
-/// How long a token is good for.
-pub const TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(1);
+pub use passwords::{hash_password, make_password};
+
+/// How long a token is good for; refreshing gives the next.
+pub const TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
 /// How long an account is believed to be as it was read: a disabled user is locked out this late at most.
 const BELIEVED: Duration = Duration::from_secs(5);
@@ -49,7 +57,7 @@ impl Tokens {
     pub fn new(secret: &Secret) -> Self {
         let key = secret.expose().as_bytes();
         let mut rules = Validation::new(Algorithm::HS256);
-        // The library would ask this machine's clock; `user` asks the one all processes share.
+        // The library would ask this machine's clock; `read` asks the one all processes share.
         rules.validate_exp = false;
         Self { sign: EncodingKey::from_secret(key), check: DecodingKey::from_secret(key), rules }
     }
@@ -68,11 +76,26 @@ impl Tokens {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign)
     }
 
-    /// Returns whom a token was made for; `None` when it was not made here or has expired by `now`.
-    #[must_use]
-    pub fn user(&self, token: &str, now: Timestamp) -> Option<UserId> {
+    /// Returns whom a token was made for, and when; `None` when it was not made here or has expired by `now`.
+    pub(crate) fn read(&self, token: &str, now: Timestamp) -> Option<Signed> {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.check, &self.rules).ok()?.claims;
-        (claims.exp > now.timestamp()).then_some(claims.sub)
+        let signed = Signed { user: claims.sub, issued_at: claims.iat };
+        (claims.exp > now.timestamp()).then_some(signed)
+    }
+}
+
+/// What a token of ours says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signed {
+    pub(crate) user: UserId,
+    /// Seconds since the epoch.
+    issued_at: i64,
+}
+
+impl Signed {
+    /// Tells whether a token was made before a user chose another password, so that it is no longer good.
+    pub(crate) fn is_overtaken(self, user: &User) -> bool {
+        user.password_changed_at.is_some_and(|at| self.issued_at < at.timestamp())
     }
 }
 
@@ -81,6 +104,8 @@ impl Tokens {
 pub(crate) struct Account {
     pub(crate) user: Arc<User>,
     pub(crate) caller: Arc<Caller>,
+    /// The key they came with, which narrows it.
+    pub(crate) key: Option<Arc<ApiKey>>,
 }
 
 /// Accounts as they were read within the last seconds.
@@ -96,7 +121,7 @@ impl Accounts {
             _ => {
                 let Some(user) = users::get(db, id).await? else { return Ok(None) };
                 let caller = Arc::new(users::caller(db, &user).await?);
-                let account = Account { user: Arc::new(user), caller };
+                let account = Account { user: Arc::new(user), caller, key: None };
                 let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 read.insert(id, (Instant::now(), account.clone()));
                 account
@@ -104,27 +129,19 @@ impl Accounts {
         };
         Ok(account.user.disabled_at.is_none().then_some(account))
     }
+
+    /// Has an account read again when it is next needed, since it was changed here.
+    pub(crate) fn forget(&self, id: UserId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
 }
 
-/// Hashes a password with Argon2id, at the parameters OWASP recommends (19 MiB, 2 passes), in PHC format.
-///
-/// # Errors
-/// When the machine has no randomness.
-pub fn hash_password(password: &str) -> Result<String, argon2::password_hash::Error> {
-    Ok(Argon2::default().hash_password(password.as_bytes())?.to_string())
+/// Makes a text of 256 random bits.
+pub(crate) fn make_secret() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
-/// Checks a password, in the same time whether there is such a user or not.
-pub(crate) async fn check_password(user: Option<User>, password: String) -> Option<User> {
-    // Each check takes 19 MiB and a core: without a bound, strangers could fill the memory.
-    static AT_ONCE: Semaphore = Semaphore::const_new(4);
-    static NOBODY: LazyLock<String> = LazyLock::new(|| hash_password("nobody's").unwrap_or_default());
-    let _permit = AT_ONCE.acquire().await.ok()?;
-    let checked = tokio::task::spawn_blocking(move || {
-        let hash = user.as_ref().map_or(NOBODY.as_str(), |user| &user.password_hash);
-        let hash = PasswordHash::new(hash).ok()?;
-        Argon2::default().verify_password(password.as_bytes(), &hash).ok()?;
-        user.filter(|user| user.disabled_at.is_none())
-    });
-    checked.await.ok().flatten()
+/// The SHA-256 of a text, in hexadecimal digits.
+pub(crate) fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

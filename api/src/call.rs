@@ -10,13 +10,17 @@ use axum::response::Response;
 use serde::Serialize;
 use shared::domain::access::{Action, Area, Caller};
 use shared::ids::{ClaimToken, TicketId, UserId};
+use shared::store::accounts;
+use shared::store::api_keys::ApiKey;
 use shared::store::desk::{self, Actor, Who};
+use shared::store::idempotency::Answer;
 use shared::store::tickets::Ticket;
 use shared::store::users::User;
-use shared::store::{Tx, definitions, idempotency, tickets};
+use shared::store::{Tx, definitions, edit, idempotency, tickets};
 
 use crate::app::App;
-use crate::auth::Account;
+use crate::auth::issuer::Issuer;
+use crate::auth::{Account, keys};
 use crate::client;
 use crate::envelope::{Envelope, respond};
 use crate::error::ApiError;
@@ -62,6 +66,8 @@ pub(crate) struct Call {
     pub(crate) user: Arc<User>,
     /// What they may.
     pub(crate) caller: Arc<Caller>,
+    /// The key they came with, if they did.
+    pub(crate) key: Option<Arc<ApiKey>>,
     /// The claim on the request's idempotency key, if it has one.
     pub(crate) claim: Option<ClaimToken>,
     ip: Option<String>,
@@ -124,30 +130,43 @@ impl FromRequestParts<App> for Name {
 
 impl Call {
     async fn read(parts: &Parts, app: &App) -> Result<Self, ApiError> {
-        let account = match parts.extensions.get::<Account>() {
-            Some(account) => account.clone(),
-            None => authenticate(app, &parts.headers).await?,
-        };
-        let Account { user, caller } = account;
+        let account = authenticate(app, parts).await?;
+        let Account { user, caller, key } = account;
         let ip = client::address(&parts.extensions).map(|address| address.to_string());
         let claim = parts.extensions.get::<ClaimToken>().copied();
-        Ok(Self { app: app.clone(), user, caller, claim, ip, if_match: if_match(&parts.headers) })
+        Ok(Self { app: app.clone(), user, caller, key, claim, ip, if_match: if_match(&parts.headers) })
     }
 }
 
-/// Finds out who is calling.
-pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Account, ApiError> {
-    let header = headers
-        .get(header::AUTHORIZATION)
-        .ok_or(ApiError::Unauthorized("Sign in and send Authorization: Bearer <token>."))?;
+/// Finds out who is calling, and whether what they came with is good for what they ask.
+pub(crate) async fn authenticate(app: &App, parts: &Parts) -> Result<Account, ApiError> {
+    if let Some(account) = parts.extensions.get::<Account>() {
+        return Ok(account.clone());
+    }
+    if let Some(key) = parts.headers.get("x-api-key") {
+        return keys::authenticate(app, key, parts).await;
+    }
+    let header = parts.headers.get(header::AUTHORIZATION).ok_or(ApiError::Unauthorized(
+        "Sign in and send Authorization: Bearer <token>, or send an API key as X-Api-Key.",
+    ))?;
     let token = header.to_str().ok().and_then(|value| value.split_once(' '));
     let token =
         token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    let now = app.process.desk.clock.now();
-    let id = token.and_then(|token| app.tokens.user(token, now));
-    let id = id.ok_or(ApiError::Unauthorized("The token is not valid or has expired; sign in again."))?;
-    let user = app.accounts.enabled(&app.process.db, id).await?;
-    user.ok_or(ApiError::Unauthorized("The account is disabled or gone."))
+    let (db, now) = (&app.process.db, app.process.desk.clock.now());
+    let expired = ApiError::Unauthorized("The token is not valid or has expired; sign in again.");
+    let Some(token) = token else { return Err(expired) };
+    let signed = app.tokens.read(token, now);
+    let id = match (&app.issuer, signed) {
+        (_, Some(signed)) => signed.user,
+        (Some(issuer), None) if Issuer::may_have_signed(token) => issuer.user(db, token, now).await?,
+        _ => return Err(expired),
+    };
+    let account = app.accounts.enabled(db, id).await?;
+    let account = account.ok_or(ApiError::Unauthorized("The account is disabled or gone."))?;
+    if signed.is_some_and(|signed| signed.is_overtaken(&account.user)) {
+        return Err(expired);
+    }
+    Ok(account)
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
@@ -203,6 +222,25 @@ impl Call {
                 ApiError::Stale(format!("{}.", capital(&error.to_string())))
             }
             error => error.into(),
+        }
+    }
+
+    /// Renders why an account, a key or a contact was not changed, in the same way.
+    pub(crate) fn unedited(&self, error: edit::Error) -> ApiError {
+        match error {
+            edit::Error::Stale { .. } if self.has_if_match() => {
+                ApiError::Stale(format!("{}.", capital(&error.to_string())))
+            }
+            error => error.into(),
+        }
+    }
+
+    /// The caller as one who changes accounts, now.
+    pub(crate) fn on_record(&self) -> accounts::By {
+        accounts::By {
+            actor: Some(self.user.id),
+            ip: self.ip.clone(),
+            now: self.app.process.desk.clock.now(),
         }
     }
 
@@ -265,19 +303,40 @@ impl Call {
     /// Commits the effect together with the answer, so that a repeated request gets the answer and has no effect.
     pub(crate) async fn commit<T: Serialize>(
         &self,
-        mut tx: Tx,
+        tx: Tx,
         envelope: Envelope<T>,
     ) -> Result<Response, ApiError> {
-        let answer = envelope.render().map_err(|error| ApiError::Internal(error.to_string()))?;
+        let answer = rendered(&envelope)?;
+        self.conclude(tx, &answer).await?;
+        Ok(respond(answer))
+    }
+
+    /// Commits in the same way, but answers with a secret that is shown once: a repeated request gets `stored`.
+    pub(crate) async fn commit_secret<T: Serialize, S: Serialize>(
+        &self,
+        tx: Tx,
+        stored: Envelope<T>,
+        shown: Envelope<S>,
+    ) -> Result<Response, ApiError> {
+        let answer = rendered(&shown)?;
+        self.conclude(tx, &rendered(&stored)?).await?;
+        Ok(respond(answer))
+    }
+
+    async fn conclude(&self, mut tx: Tx, answer: &Answer) -> Result<(), ApiError> {
         if let Some(claim) = self.claim
-            && !idempotency::store(&mut tx, claim, &answer).await?
+            && !idempotency::store(&mut tx, claim, answer).await?
         {
             tx.rollback().await?;
             return Err(crate::idempotency::running());
         }
         self.app.process.queue.push(tx.commit().await?);
-        Ok(respond(answer))
+        Ok(())
     }
+}
+
+fn rendered<T: Serialize>(envelope: &Envelope<T>) -> Result<Answer, ApiError> {
+    envelope.render().map_err(|error| ApiError::Internal(error.to_string()))
 }
 
 fn capital(text: &str) -> String {

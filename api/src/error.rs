@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::store::{self, definitions, desk};
+use shared::store::{self, definitions, desk, edit};
 
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,8 +44,8 @@ pub(crate) enum ApiError {
     NotCsv,
     /// 422: fields that cannot be used, all of them.
     Invalid(Vec<FieldError>),
-    /// 429: too many requests; after so many seconds there may be more.
-    TooMany(u64),
+    /// 429: too much; after so many seconds there may be more.
+    TooMany(u64, &'static str),
     /// 503: the database is away.
     Unavailable(String),
     /// 500: a defect. The text is logged, never shown.
@@ -77,7 +77,7 @@ impl IntoResponse for ApiError {
             Self::Unauthorized(_) => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Self::TooMany(wait) => {
+            Self::TooMany(wait, _) => {
                 response.headers_mut().insert(header::RETRY_AFTER, wait.into());
             }
             Self::Unavailable(fault) => {
@@ -161,10 +161,10 @@ impl ApiError {
                 };
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", message.into())
             }
-            Self::TooMany(wait) => (
+            Self::TooMany(wait, why) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
-                format!("That is too many requests; try again in {wait} s.").into(),
+                format!("{why}; try again in {wait} s.").into(),
             ),
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -223,6 +223,19 @@ impl From<definitions::Error> for ApiError {
             definitions::Error::NameTaken { .. } => Self::Conflict("name_taken", why),
             definitions::Error::InUse { .. } => Self::Conflict("in_use", why),
             definitions::Error::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<edit::Error> for ApiError {
+    fn from(error: edit::Error) -> Self {
+        let why = sentence(&error.to_string());
+        match error {
+            edit::Error::NotFound(what) => Self::NotFound(what),
+            edit::Error::Stale { .. } => Self::Conflict("version_conflict", why),
+            edit::Error::Taken(_) => Self::Conflict("address_taken", why),
+            edit::Error::LastAdmin => Self::Conflict("last_admin", why),
+            edit::Error::Store(error) => error.into(),
         }
     }
 }

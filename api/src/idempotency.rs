@@ -50,8 +50,8 @@ async fn claim_and_run(
     next: Next,
 ) -> Result<Response, ApiError> {
     let key = usable(&key)?;
-    let account = authenticate(app, request.headers()).await?;
     let (mut parts, body) = request.into_parts();
+    let account = authenticate(app, &parts).await?;
     let bytes =
         axum::body::to_bytes(body, MAX_CALENDAR).await.map_err(|_| ApiError::TooLarge(MAX_CALENDAR))?;
     let hash = hash(&[parts.uri.path().as_bytes(), &[0], &bytes]);

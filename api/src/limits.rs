@@ -111,20 +111,22 @@ impl Standing {
 }
 
 /// Counts a request, and answers in its place when there were too many.
-pub(crate) async fn layer(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let Some(limits) = &app.limits else { return next.run(request).await };
-    let is_sign_in = request.uri().path() == SIGN_IN;
-    let address = client::address(request.extensions()).map(|address| Key::Address(network(address)));
+    let (mut parts, body) = request.into_parts();
+    let is_sign_in = parts.uri.path() == SIGN_IN;
+    let address = client::address(&parts.extensions).map(|address| Key::Address(network(address)));
     // Who is known is counted as themselves, wherever they are; who only claims to be is counted by address.
-    let account = if is_sign_in { None } else { authenticate(&app, request.headers()).await.ok() };
+    let account = if is_sign_in { None } else { authenticate(&app, &parts).await.ok() };
     let key = account.as_ref().map(|account| Key::User(account.user.id)).or(address);
-    let Some(key) = key else { return next.run(request).await };
     if let Some(account) = account {
-        request.extensions_mut().insert(account);
+        parts.extensions.insert(account);
     }
+    let request = Request::from_parts(parts, body);
+    let Some(key) = key else { return next.run(request).await };
     let standing = limits.count(key, is_sign_in);
     let mut response = match standing.wait {
-        Some(wait) => ApiError::TooMany(wait).into_response(),
+        Some(wait) => ApiError::TooMany(wait, "That is too many requests").into_response(),
         None => next.run(request).await,
     };
     standing.tell(response.headers_mut());

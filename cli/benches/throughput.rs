@@ -100,6 +100,8 @@ async fn start(setup: &Setup, target: TimeDelta) -> anyhow::Result<(Process, Use
         password_hash: String::new(),
         created_at: process.desk.clock.now(),
         disabled_at: None,
+        version: 1,
+        password_changed_at: None,
     };
     let mut tx = process.db.begin().await?;
     users::add(&mut tx, &user).await?;

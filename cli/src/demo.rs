@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use dogwatch_api::auth;
 use shared::config::{Config, LogFormat, Process as Kind};
 use shared::domain::access::Caller;
 use shared::domain::role::Role;
@@ -114,7 +115,7 @@ struct Cast {
 
 impl Cast {
     async fn hire(process: &Process) -> anyhow::Result<Self> {
-        let passwords = [users::make_password(), users::make_password()];
+        let passwords = [auth::make_password(), auth::make_password()];
         let reporter =
             users::new(process, "rita@demo.example", "Rita Reporter", Role::EndUser, &passwords[0])?;
         let engineer = users::new(process, "erik@demo.example", "Erik Engineer", Role::Admin, &passwords[1])?;

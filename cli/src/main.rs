@@ -1,6 +1,7 @@
 //! `dogwatch`: everything in one process, and the operator's commands.
 #![expect(clippy::print_stdout, reason = "a command's output goes to standard output")]
 
+mod api_keys;
 mod demo;
 mod doctor;
 mod jobs;
@@ -53,6 +54,9 @@ enum Command {
         #[arg(long, value_parser = parse_duration, default_value = "1h", value_name = "TIME")]
         ttl: Duration,
     },
+    /// Manage API keys, for programs
+    #[command(subcommand)]
+    ApiKey(api_keys::Command),
     /// Look at jobs, and retry dead ones
     #[command(subcommand)]
     Jobs(jobs::Command),
@@ -87,6 +91,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate(&config(data)?).await?,
         Command::User(command) => users::run(command, &connect(data).await?).await?,
         Command::Token { email, ttl } => users::print_token(&connect(data).await?, &email, ttl).await?,
+        Command::ApiKey(command) => api_keys::run(command, &connect(data).await?).await?,
         Command::Jobs(command) => jobs::run(command, &connect(data).await?).await?,
         Command::Sla(command) => sla::run(&command)?,
         Command::Doctor { url: Some(url) } => doctor::ask(&url).await?,

@@ -10,7 +10,7 @@ use shared::domain::role::Role;
 use shared::ids::UserId;
 use shared::process::Process;
 use shared::store::users::{self, User};
-use shared::store::{self};
+use shared::store::{accounts, edit};
 
 /// `dogwatch user …`
 #[derive(Debug, Subcommand)]
@@ -46,11 +46,11 @@ pub(crate) async fn run(command: Command, process: &Process) -> anyhow::Result<(
     match command {
         Command::Add { email, name, role, password } => {
             let made = password.is_none();
-            let password = password.unwrap_or_else(make_password);
+            let password = password.unwrap_or_else(auth::make_password);
             let user = new(process, &email, &name, role, &password)?;
             let mut tx = process.db.begin().await?;
-            match users::add(&mut tx, &user).await {
-                Err(store::Error::Conflict(_)) => {
+            match accounts::create(&mut tx, &user, &by(process)).await {
+                Err(edit::Error::Taken(_)) => {
                     anyhow::bail!("there is an account with the address {} already", user.email)
                 }
                 added => added?,
@@ -72,10 +72,12 @@ pub(crate) async fn run(command: Command, process: &Process) -> anyhow::Result<(
             }
         }
         Command::Disable { email } => {
-            let mut tx = process.db.begin().await?;
-            let disabled = users::disable(&mut tx, &email, process.desk.clock.now()).await?;
+            let found = users::by_email(&process.db, &email).await?.filter(|user| user.disabled_at.is_none());
+            let user =
+                found.with_context(|| format!("there is no enabled account with the address {email}"))?;
+            let (mut tx, by) = (process.db.begin().await?, by(process));
+            accounts::change(&mut tx, user.id, None, &by, |user| user.disabled_at = Some(by.now)).await?;
             let _ = tx.commit().await?;
-            anyhow::ensure!(disabled, "there is no enabled account with the address {email}");
             println!("Disabled {email}; tokens in use stop working within seconds.");
         }
     }
@@ -108,13 +110,14 @@ pub(crate) fn new(
         password_hash,
         created_at,
         disabled_at: None,
+        version: 1,
+        password_changed_at: None,
     })
 }
 
-/// Makes a password of 20 characters that nobody confuses when reading: about 100 bits.
-pub(crate) fn make_password() -> String {
-    const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    (0..20).map(|_| char::from(LETTERS[usize::from(rand::random::<u8>()) % LETTERS.len()])).collect()
+/// An operator at the command line, as one who changes accounts.
+pub(crate) fn by(process: &Process) -> accounts::By {
+    accounts::By { actor: None, ip: None, now: process.desk.clock.now() }
 }
 
 /// Prints a token for an account.

@@ -2,6 +2,7 @@
 //! it should hold; its content is not repeated, since it may be a secret.
 
 pub mod http;
+mod oidc;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use crate::domain::sla::Policy;
 use crate::domain::sla::policy::Targets;
 use crate::domain::ticket::ReopenWindow;
 use crate::domain::{Rules, escalation};
+
+pub use oidc::Oidc;
 
 /// A variable that is missing or cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +127,8 @@ pub struct Config {
     pub webhook_allow_private: bool,
     /// What tokens are signed with, at least 32 bytes; none only in `AllInOne`, which makes and keeps its own.
     pub jwt_secret: Option<Secret>,
+    /// Whose tokens are taken besides our own.
+    pub oidc: Option<Oidc>,
     /// The built-in policies.
     pub rules: Rules,
     /// How long a scheduler rests between sweeps.
@@ -186,6 +191,7 @@ impl Config {
             attachment_url: vars.attachment_url(&data)?,
             webhook_allow_private: vars.parse("WEBHOOK_ALLOW_PRIVATE", "false", "must be true or false")?,
             jwt_secret: vars.jwt_secret(&process)?,
+            oidc: vars.oidc()?,
             rules: Rules {
                 sla: vars.policy()?,
                 escalation: vars.escalation()?,
@@ -448,6 +454,9 @@ mod tests {
             ("STORM_LIMIT", "0"),
             ("STORM_WINDOW_SECONDS", "5 minutes"),
             ("WEBHOOK_ALLOW_PRIVATE", "perhaps"),
+            ("OIDC_ISSUER", "example.org"),
+            ("OIDC_JWKS_URL", "file:///keys"),
+            ("OIDC_AUTO_CREATE", "often"),
             ("ATTACHMENT_URL", "ftp://host/files"),
         ];
         for (name, value) in bad {
@@ -467,6 +476,17 @@ mod tests {
         assert!(message.starts_with("REDIS_URL is missing"), "{message}");
         let both = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis://h")];
         assert!(read(Process::Api, &both).unwrap_err().to_string().starts_with("JWT_SECRET is missing"));
+    }
+
+    #[test]
+    fn another_issuer_needs_an_audience() {
+        let issuer = ("OIDC_ISSUER", "https://sso.example.org/");
+        let message = all_in_one(&[issuer]).unwrap_err().to_string();
+        assert!(message.starts_with("OIDC_AUDIENCE is missing"), "{message}");
+        let oidc = all_in_one(&[issuer, ("OIDC_AUDIENCE", "dogwatch")]).unwrap().oidc.unwrap();
+        assert_eq!((&*oidc.issuer, &*oidc.role_claim), ("https://sso.example.org/", "role"));
+        assert!(!oidc.auto_create && oidc.jwks_url.is_none());
+        assert_eq!(all_in_one(&[]).unwrap().oidc, None);
     }
 
     #[test]

@@ -77,6 +77,16 @@ ids! {
     ReplanId
     /// Tickets by the thousand, out of one file.
     ImportId
+    /// One change of one field of an account.
+    AccountEventId
+    /// A refresh token.
+    RefreshTokenId
+    /// A sign-in, through all the refresh tokens that follow one another.
+    FamilyId
+    /// An API key.
+    ApiKeyId
+    /// Somebody in the book of contacts.
+    ContactId
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes identifiers")]

@@ -305,6 +305,8 @@ pub fn user(email: &str, role: Role) -> User {
         password_hash: String::new(),
         created_at: start(),
         disabled_at: None,
+        version: 1,
+        password_changed_at: None,
     }
 }
 

@@ -110,6 +110,15 @@ impl Form {
         self.required(field, read)
     }
 
+    /// Reads a field that may be absent, but not null.
+    pub(crate) fn given<T>(
+        &mut self,
+        field: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<Option<T>>,
+    ) -> Option<T> {
+        if self.fields.contains_key(field) { self.required(field, read) } else { None }
+    }
+
     /// Reads a field that may be empty; when it is absent, it is what it was before.
     pub(crate) fn changed<T>(
         &mut self,

@@ -4,6 +4,7 @@
 //! A handler's annotation names its method, path, tag, body and the type of `data`; the envelope around it, failures,
 //! headers, parameters of the path and examples follow from that.
 
+pub(crate) mod accounts;
 pub(crate) mod answers;
 pub(crate) mod bodies;
 pub(crate) mod definitions;
@@ -18,6 +19,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 use shared::domain::escalation::Finding;
 use shared::domain::role::Role;
+use shared::domain::scope::Scope;
 use shared::domain::sla::Mode;
 use shared::domain::ticket::{Category, Priority, Status};
 use utoipa::openapi::OpenApi;
@@ -35,13 +37,16 @@ use crate::routes::replans::ReplanView as Replan;
     Priority,
     Replan,
     Role,
+    Scope,
     Status
 )))]
 pub(crate) struct Parts;
 
 /// What operations are sorted into, in the order in which they are shown.
 const TAGS: &[(&str, &str)] = &[
-    ("accounts", "Signing in, and the caller's own account."),
+    ("accounts", "Signing in, the caller's own account, and those of others."),
+    ("api-keys", "Keys for programs."),
+    ("contacts", "The book of contacts."),
     ("tickets", "Incidents and requests, and what happens to them."),
     ("imports", "Tickets from CSV files."),
     ("reports", "What the service desk has done."),
@@ -174,7 +179,7 @@ impl Operation<'_> {
         if self.method == "post" && operation["security"] != json!([]) {
             added.push(json!({
                 "name": "Idempotency-Key", "in": "header",
-                "schema": { "type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$" },
+                "schema": { "type": "string", "pattern": r"^[\x21-\x7e]([\t\x20-\x7e]{0,253}[\x21-\x7e])?$" },
                 "description": "A key for this request: sent again with the same key it acts once.",
             }));
         }

@@ -61,6 +61,9 @@ pub(crate) struct Tickets {
     /// One of its labels.
     #[param(format = "line", max_length = 50)]
     label: Option<String>,
+    /// The address of its contact.
+    #[param(format = "line", max_length = 254)]
+    contact: Option<String>,
     /// How its clocks stand.
     #[param(inline)]
     sla: Option<SlaWord>,

@@ -2,7 +2,9 @@
 
 mod account;
 mod acknowledge;
+mod api_keys;
 mod calendars;
+mod contacts;
 mod definition_list;
 mod definitions;
 mod docs;
@@ -11,6 +13,7 @@ mod exports;
 mod health;
 mod imports;
 mod jobs;
+mod labels;
 mod notifications;
 pub(crate) mod replans;
 mod reports;
@@ -20,6 +23,7 @@ mod ticket_form;
 mod ticket_list;
 mod ticket_moves;
 mod tickets;
+mod users;
 
 use std::time::Duration;
 
@@ -60,6 +64,8 @@ pub(crate) fn router(app: App) -> Result<Router, StartError> {
         .route_layer(keyed)
         // Without a key: there is no caller yet to scope it to, and no token is ever stored.
         .routes(routes!(account::log_in))
+        .routes(routes!(account::refresh))
+        .routes(routes!(account::log_out))
         // The link is the credential.
         .routes(routes!(acknowledge::show_link, acknowledge::use_link))
         .routes(routes!(health::show_health))
@@ -104,6 +110,15 @@ fn v1() -> OpenApiRouter<App> {
         .routes(routes!(slas::resume_sla));
     tickets
         .routes(routes!(account::show_me, account::change_me))
+        .routes(routes!(account::change_password))
+        .routes(routes!(users::list_users, users::create_user))
+        .routes(routes!(users::show_user, users::edit_user, users::disable_user))
+        .routes(routes!(users::show_user_history))
+        .routes(routes!(api_keys::list_keys, api_keys::create_key))
+        .routes(routes!(api_keys::show_key, api_keys::edit_key, api_keys::revoke_key))
+        .routes(routes!(contacts::list_contacts, contacts::create_contact))
+        .routes(routes!(contacts::show_contact, contacts::edit_contact, contacts::delete_contact))
+        .routes(routes!(labels::list_labels))
         .routes(routes!(notifications::list_notifications))
         .routes(routes!(jobs::list_jobs))
         .routes(routes!(jobs::show_job))

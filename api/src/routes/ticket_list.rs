@@ -103,6 +103,7 @@ pub(super) fn read_filter(mut form: Form) -> Result<(Filter, String, bool), ApiE
         assignee: form.parse("assignee", user).flatten(),
         reporter: form.parse("reporter", user).flatten(),
         label: form.line("label", 50).flatten(),
+        contact: form.line("contact", 254).flatten(),
         sla,
         created_from: form.time("created_from"),
         created_to: form.time("created_to"),

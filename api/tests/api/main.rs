@@ -33,6 +33,8 @@ mod repeating;
 mod replanning;
 mod searching;
 mod server;
+mod sessions;
 mod signing_in;
 mod surroundings;
+mod users;
 mod workflow;

@@ -15,7 +15,7 @@ use shared::process::Process;
 use shared::queue::Queue;
 use shared::store::query::Query;
 use shared::store::users::{self, User};
-use shared::testkit::Testbed;
+use shared::testkit::{Testbed, user};
 use tower::ServiceExt;
 
 use crate::answer::{Answer, text};
@@ -79,6 +79,14 @@ impl Server {
         let mut tx = self.bed.db.begin().await.expect("a transaction");
         users::add(&mut tx, user).await.expect("a user");
         let _ = tx.commit().await.expect("a commit");
+    }
+
+    /// Hires somebody, who then sends requests.
+    pub(crate) async fn hire(&self, email: &str, role: Role) -> (User, Client) {
+        let user = user(email, role);
+        self.add_user(&user).await;
+        let client = self.client(user.id);
+        (user, client)
     }
 
     /// Changes the database behind the API's back.

@@ -16,7 +16,7 @@ use shared::testkit::{Testbed, user};
 use crate::answer::{text, without_ids};
 use crate::server::{SECRET, Server};
 
-const LOGIN: &str = "/auth/login";
+pub(crate) const LOGIN: &str = "/auth/login";
 
 on_both! {
     the_right_password_gives_a_token_that_works,
@@ -26,24 +26,24 @@ on_both! {
     signing_in_takes_an_idempotency_key,
     ones_own_account_is_shown_without_the_password,
     a_token_that_is_not_ours_is_refused,
-    a_token_ends_after_an_hour_of_the_shared_clock,
+    a_token_ends_after_a_quarter_of_an_hour_of_the_shared_clock,
     a_disabled_users_token_stops_working,
     everything_but_health_and_signing_in_needs_a_token,
 }
 
-async fn with_password(server: &Server, email: &str, password: &str) -> User {
+pub(crate) async fn with_password(server: &Server, email: &str, password: &str) -> User {
     let user = User { password_hash: hash_password(password).unwrap(), ..user(email, Role::TeamLead) };
     server.add_user(&user).await;
     user
 }
 
-async fn disable(server: &Server, email: &str) {
+pub(crate) async fn disable(server: &Server, email: &str) {
     let mut tx = server.bed.db.begin().await.unwrap();
     assert!(users::disable(&mut tx, email, server.bed.now()).await.unwrap());
     let _ = tx.commit().await.unwrap();
 }
 
-fn credentials(email: &str, password: &str) -> Value {
+pub(crate) fn credentials(email: &str, password: &str) -> Value {
     json!({ "email": email, "password": password })
 }
 
@@ -53,7 +53,12 @@ async fn the_right_password_gives_a_token_that_works(t: Testbed) {
     for email in ["lea@example.org", "Lea@Example.ORG"] {
         let answer = server.anybody.post(LOGIN, credentials(email, "correct horse")).await.expect(200);
         let token = text(&answer.data()["access_token"]);
-        let expected = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 });
+        let refresh = text(&answer.data()["refresh_token"]);
+        assert_eq!(refresh.len(), 43);
+        let expected = json!({
+            "access_token": token, "token_type": "Bearer", "expires_in": 900,
+            "refresh_token": refresh, "refresh_expires_in": 2_592_000,
+        });
         assert_eq!(*answer.data(), expected);
         for scheme in ["Bearer", "bearer"] {
             let lea_herself = server.anybody.with("authorization", &format!("{scheme} {token}"));
@@ -191,13 +196,13 @@ async fn a_token_that_is_not_ours_is_refused(t: Testbed) {
     server.anybody.with("authorization", &format!("Bearer {claims}")).get("/me").await.expect(200);
 }
 
-async fn a_token_ends_after_an_hour_of_the_shared_clock(t: Testbed) {
+async fn a_token_ends_after_a_quarter_of_an_hour_of_the_shared_clock(t: Testbed) {
     let server = Server::over(t);
     with_password(&server, "lea@example.org", "correct horse").await;
     let answer = server.anybody.post(LOGIN, credentials("lea@example.org", "correct horse")).await;
     let bearer = format!("Bearer {}", text(&answer.data()["access_token"]));
     let lea = server.anybody.with("authorization", &bearer);
-    server.bed.advance(TimeDelta::seconds(3599));
+    server.bed.advance(TimeDelta::seconds(899));
     lea.get("/me").await.expect(200);
     server.bed.advance(TimeDelta::seconds(1));
     lea.get("/me").await.fails(401, "unauthorized");

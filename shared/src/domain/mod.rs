@@ -11,6 +11,7 @@ pub mod oncall;
 pub mod quiet;
 pub mod role;
 pub mod rulebook;
+pub mod scope;
 pub mod search;
 pub mod sla;
 pub mod span;

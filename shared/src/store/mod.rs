@@ -1,27 +1,35 @@
 //! All SQL. One text serves PostgreSQL and SQLite; a file holds a family of tables.
 
+pub mod accounts;
 pub mod acknowledgements;
+pub mod api_keys;
 pub mod clocks;
+pub mod contacts;
 pub mod db;
 pub mod definitions;
 pub mod desk;
+pub mod edit;
 pub mod escalations;
 pub mod events;
 pub mod exports;
 pub mod held;
 pub mod idempotency;
+pub mod identities;
 pub mod imports;
 pub mod jobs;
+pub mod labels;
 pub mod leases;
 pub mod ledger;
 pub mod notifications;
 pub mod preferences;
 pub mod query;
 pub mod recipients;
+pub mod refresh_tokens;
 pub mod replans;
 pub mod reports;
 pub mod rulebook;
 pub mod schedules;
+pub mod sign_ins;
 pub mod signing_keys;
 pub mod tickets;
 pub mod users;

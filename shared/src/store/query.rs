@@ -88,6 +88,11 @@ into_value! {
     crate::ids::VersionId => Uuid(|v: crate::ids::VersionId| v.0),
     crate::ids::ReplanId => Uuid(|v: crate::ids::ReplanId| v.0),
     crate::ids::ImportId => Uuid(|v: crate::ids::ImportId| v.0),
+    crate::ids::AccountEventId => Uuid(|v: crate::ids::AccountEventId| v.0),
+    crate::ids::RefreshTokenId => Uuid(|v: crate::ids::RefreshTokenId| v.0),
+    crate::ids::FamilyId => Uuid(|v: crate::ids::FamilyId| v.0),
+    crate::ids::ApiKeyId => Uuid(|v: crate::ids::ApiKeyId| v.0),
+    crate::ids::ContactId => Uuid(|v: crate::ids::ContactId| v.0),
 }
 
 macro_rules! text_into_value {

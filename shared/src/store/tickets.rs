@@ -347,6 +347,8 @@ pub struct Filter {
     pub reporter: Option<UserId>,
     /// Labelled with.
     pub label: Option<String>,
+    /// About which to ask whoever has this address, in whatever case.
+    pub contact: Option<String>,
     /// With such a service level.
     pub sla: Option<SlaFilter>,
     /// Opened at or after.
@@ -460,6 +462,8 @@ fn conditions(query: Query, filter: &Filter) -> Query {
     query = compared(query, " AND t.created_at < ", filter.created_to);
     query = compared(query, " AND t.updated_at >= ", filter.updated_from);
     query = compared(query, " AND t.updated_at < ", filter.updated_to);
+    let contact = filter.contact.as_ref().map(|address| address.to_lowercase());
+    query = compared(query, " AND t.contact_email IS NOT NULL AND LOWER(t.contact_email) = ", contact);
     if let Some(label) = &filter.label {
         query =
             query.push(" AND EXISTS (SELECT 1 FROM ticket_labels l WHERE l.ticket_id = t.id AND l.label = ");

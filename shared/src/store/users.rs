@@ -29,13 +29,17 @@ pub struct User {
     pub created_at: Timestamp,
     /// When it was disabled, if it was.
     pub disabled_at: Option<Timestamp>,
+    /// 1 at first, one more with every change.
+    pub version: i64,
+    /// When they last chose a password; tokens made before are no longer good.
+    pub password_changed_at: Option<Timestamp>,
 }
 
 const INSERT: &str = "
     INSERT INTO users (id, email, name, role, password_hash, created_at)
     VALUES ($1, $2, $3, $4, $5, $6)";
 
-/// Adds a user; `Error::Conflict` when the address is taken. `disabled_at` is ignored.
+/// Adds a user; `Error::Conflict` when the address is taken. It is enabled, at version 1.
 pub async fn add(tx: &mut Tx, user: &User) -> Result<()> {
     let insert = query(INSERT).bind(user.id).bind(&*user.email).bind(&*user.name).bind(user.role);
     insert.bind(&*user.password_hash).bind(user.created_at).execute(tx).await?;

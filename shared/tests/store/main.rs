@@ -5,9 +5,12 @@
     reason = "a test fails by panicking, and clippy does not see that these are tests"
 )]
 
+mod accounts;
 mod acknowledgements;
+mod api_keys;
 mod clocks;
 mod concurrency;
+mod contacts;
 mod definitions;
 mod desk;
 mod desk_access;
@@ -17,18 +20,22 @@ mod escalations;
 mod exports;
 mod held;
 mod idempotency;
+mod identities;
 mod imports;
 mod job_leases;
 mod jobs;
+mod labels;
 mod leases;
 mod ledger;
 mod notifications;
 mod preferences;
 mod recipients;
+mod refresh_tokens;
 mod replans;
 mod reports;
 mod rules;
 mod schedules;
+mod sign_ins;
 mod signing_keys;
 mod tickets;
 mod upgrade;

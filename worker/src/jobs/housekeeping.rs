@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use shared::domain::job::{Prune, TidyRedis};
-use shared::store::{idempotency, jobs, workers};
+use shared::store::{idempotency, jobs, refresh_tokens, sign_ins, workers};
 
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::Run;
@@ -35,8 +35,10 @@ impl Run for Prune {
         let mut tx = cx.db().begin().await?;
         let keys = idempotency::prune(&mut tx, now - KEEP_KEYS).await?;
         let workers = workers::forget(&mut tx, now - KEEP_WORKERS).await?;
+        let refresh_tokens = refresh_tokens::prune(&mut tx, now).await?;
+        let sign_ins = sign_ins::prune(&mut tx, now).await?;
         let _ = tx.commit().await?;
-        tracing::info!(jobs = pruned, keys, workers, "pruned");
+        tracing::info!(jobs = pruned, keys, workers, refresh_tokens, sign_ins, "pruned");
         Ok(Outcome::Done)
     }
 }
