@@ -10,7 +10,7 @@ use shared::time::Timestamp as DateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::parts::{address, labels, time_zone, time_zone_or_null, week};
+use super::parts::{address_or_null, labels, time_zone, time_zone_or_null, week};
 
 /// Who signs in.
 #[derive(ToSchema)]
@@ -39,7 +39,7 @@ pub(crate) struct QuietHours {
     #[schema(schema_with = time_zone)]
     tz: String,
     #[schema(schema_with = week)]
-    weekly: String,
+    weekly: Option<String>,
 }
 
 /// A program to be told of events.
@@ -109,7 +109,7 @@ pub(crate) struct NewTicket {
 pub(crate) struct NewContact {
     #[schema(format = "line", max_length = 100, example = "Ada")]
     name: Option<String>,
-    #[schema(schema_with = address)]
+    #[schema(schema_with = address_or_null)]
     email: Option<String>,
 }
 

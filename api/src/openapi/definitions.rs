@@ -94,7 +94,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         let own = || fields.as_object().cloned().unwrap_or_default();
         let position = (kind == Kind::SlaPolicy).then(|| {
             let about = "Which is tried first; last unless given.";
-            ("position", json!({ "type": "integer", "minimum": 0, "maximum": 1_000_000, "example": 1, "description": about }))
+            ("position", json!({ "type": ["integer", "null"], "minimum": 0, "maximum": 1_000_000, "example": 1, "description": about }))
         });
         let id = || ("id", json!({ "type": "string", "format": "uuid" }));
         let time = || json!({ "type": "string", "format": "date-time" });
@@ -128,7 +128,11 @@ pub(super) fn schemas() -> Map<String, Value> {
         add(camel.into(), capital(noun), shown, all(&head), false);
         let new = [name.clone()].into_iter().chain(position.clone()).collect();
         add(format!("New{camel}"), format!("{} to be added.", capital(noun)), new, all(&["name"]), true);
-        let edit = [name.clone(), version()].into_iter().chain(position).collect();
+        let expected = (
+            "version",
+            json!({ "type": ["integer", "null"], "format": "int64", "minimum": 1, "example": 3 }),
+        );
+        let edit = [name.clone(), expected].into_iter().chain(position).collect();
         add(format!("{camel}Edit"), "The fields to change, each as a whole.".into(), edit, Vec::new(), true);
         if matches!(kind, Kind::Calendar | Kind::SlaPolicy) {
             let mode = (kind == Kind::Calendar).then(|| ("mode", or_null(reference("Mode"))));
@@ -166,7 +170,7 @@ fn fields(kind: Kind) -> (Value, &'static [&'static str]) {
                 "targets": reference("SlaTargets"),
                 "calendar_id": id_or_null,
                 "warn_at": { "type": "array", "maxItems": 20, "items": { "type": "number", "minimum": 0.000_001, "maximum": 1 }, "example": [0.5, 0.75, 0.9] },
-                "pause_statuses": list(reference("Status"), 0, 8),
+                "pause_statuses": { "type": "array", "items": reference("Status") },
                 "escalation_policy_id": id_or_null,
                 "mode": reference("Mode"),
             }),

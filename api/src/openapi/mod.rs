@@ -185,7 +185,7 @@ impl Operation<'_> {
         if self.method == "post" && operation["security"] != json!([]) {
             added.push(json!({
                 "name": "Idempotency-Key", "in": "header",
-                "schema": { "type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$" },
+                "schema": { "type": "string", "pattern": r"^[\x21-\x7e]([\t\x20-\x7e]{0,253}[\x21-\x7e])?$" },
                 "description": "A key for this request: sent again with the same key it acts once.",
             }));
         }

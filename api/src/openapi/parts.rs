@@ -30,8 +30,12 @@ pub(super) fn time_zone() -> RefOr<Schema> {
 
 /// The name of a time zone, or null.
 pub(super) fn time_zone_or_null() -> RefOr<Schema> {
+    or_null("TimeZone")
+}
+
+fn or_null(name: &str) -> RefOr<Schema> {
     let null = ObjectBuilder::new().schema_type(Type::Null);
-    RefOr::T(OneOfBuilder::new().item(Ref::from_schema_name("TimeZone")).item(null).build().into())
+    RefOr::T(OneOfBuilder::new().item(Ref::from_schema_name(name)).item(null).build().into())
 }
 
 /// Windows by weekday, where another type carries them.
@@ -42,6 +46,11 @@ pub(super) fn week() -> RefOr<Schema> {
 /// A mail address, where another type carries one.
 pub(super) fn address() -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name("Address"))
+}
+
+/// A mail address, or null.
+pub(super) fn address_or_null() -> RefOr<Schema> {
+    or_null("Address")
 }
 
 /// At most twenty labels.

@@ -186,10 +186,13 @@ async fn a_version_in_if_match_must_be_the_last(t: Testbed) {
 async fn an_if_match_that_is_no_etag_is_malformed(t: Testbed) {
     let server = Server::over(t);
     let ticket = server.open(json!({})).await;
-    for odd in ["", "\"\"", "\"abc\"", "\"1\", \"2\"", "1.0", "\"caf\u{e9}\"", "\"99999999999999999999\""] {
+    for odd in ["\"\"", "\"abc\"", "\"1\", \"2\"", "1.0", "\"caf\u{e9}\"", "\"99999999999999999999\""] {
         let client = server.staff.with("if-match", odd);
         client.patch(&at(&ticket, ""), json!({ "title": "b" })).await.fails(400, "malformed");
     }
+    // A list of no versions is readable, and none of them is the ticket's.
+    let nothing = server.staff.with("if-match", "");
+    nothing.patch(&at(&ticket, ""), json!({ "title": "b" })).await.fails(412, "stale");
 }
 
 async fn two_versions_that_differ_cannot_both_be_meant(t: Testbed) {
