@@ -217,11 +217,7 @@ impl Call {
 
     /// Says that a version is stale: 412 where `If-Match` named it, 409 where the body did.
     pub(crate) fn stale(&self, why: String) -> ApiError {
-        if self.if_match.is_some() {
-            ApiError::Stale(why)
-        } else {
-            ApiError::Conflict("version_conflict", why)
-        }
+        if self.has_if_match() { ApiError::Stale(why) } else { ApiError::Conflict("version_conflict", why) }
     }
 
     /// Renders why a definition was not changed, in the same way.
@@ -237,7 +233,7 @@ impl Call {
     /// Renders why an account, a key or a contact was not changed, in the same way.
     pub(crate) fn unedited(&self, error: edit::Error) -> ApiError {
         match error {
-            edit::Error::Stale { .. } if self.if_match.is_some() => {
+            edit::Error::Stale { .. } if self.has_if_match() => {
                 ApiError::Stale(format!("{}.", capital(&error.to_string())))
             }
             error => error.into(),

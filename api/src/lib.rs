@@ -29,6 +29,8 @@ use shared::process::{Process, StartError};
 
 use app::App;
 
+pub use routes::exports::tickets_as_csv;
+
 /// Serves the API on `API_ADDR` until the process is told to stop, then lets running requests end.
 ///
 /// # Errors

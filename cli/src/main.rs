@@ -78,6 +78,10 @@ enum Command {
     Cleanup(maintenance::cleanup::Cleanup),
     /// Delete everything and begin with an empty database
     Reset(maintenance::reset::Reset),
+    /// Open tickets out of a CSV file
+    Import(maintenance::import::Import),
+    /// Write tickets to a CSV file
+    Export(maintenance::export::Export),
     /// Check settings, database, dispatch and mail; with --url, whether a running process is ready
     Doctor {
         #[arg(
@@ -116,6 +120,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Health(args) => return maintenance::health::run(&args, &place(data)?).await,
         Command::Cleanup(args) => maintenance::cleanup::run(&args, &place(data)?).await?,
         Command::Reset(args) => maintenance::reset::run(args, &place(data)?).await?,
+        Command::Import(args) => return maintenance::import::run(args, &place(data)?).await,
+        Command::Export(args) => maintenance::export::run(args, &place(data)?).await?,
         Command::Doctor { url: Some(url) } => doctor::ask(&url).await?,
         Command::Doctor { url: None } => return doctor::check(config(data)?).await,
     }

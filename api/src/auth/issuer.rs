@@ -1,4 +1,4 @@
-//! Tokens of another issuer, by OpenID Connect: RS256 and ES256, checked with the public keys that it publishes.
+//! Tokens of another issuer, by `OpenID` Connect: RS256 and ES256, checked with the public keys that it publishes.
 
 mod keys;
 

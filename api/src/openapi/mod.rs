@@ -18,6 +18,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 use shared::domain::escalation::Finding;
+use shared::domain::event::EventKind;
 use shared::domain::role::Role;
 use shared::domain::scope::Scope;
 use shared::domain::sla::Mode;
@@ -33,6 +34,7 @@ use crate::routes::replans::ReplanView as Replan;
     answers::Preview,
     bodies::Apply,
     Category,
+    EventKind,
     Mode,
     Priority,
     Replan,

@@ -72,14 +72,31 @@ pub(super) async fn export_tickets(Listing { call, mut query }: Listing) -> Resu
     let db = call.app.process.db.clone();
     // Read before the answer begins, so that a database that is away is a 503.
     let first = exports::page(&db, &filter).await?;
-    let pages = stream::try_unfold(Some((filter, Some(first))), move |next| page(db.clone(), next));
+    let disposition = HeaderValue::from_static("attachment; filename=\"tickets.csv\"");
+    Ok(file(disposition, &COLUMNS.map(String::from), rows(db, filter, Some(first), staff)))
+}
+
+/// The tickets that a filter lets through as lines of a CSV file, the names of the columns first. At most a page of
+/// them is in memory at once, whatever the filter says.
+pub fn tickets_as_csv(
+    db: Db,
+    filter: Filter,
+    staff: bool,
+) -> impl Stream<Item = Result<Vec<u8>, BoxError>> + Send + 'static {
+    let head = row(&COLUMNS.map(String::from));
+    stream::once(async { head }).chain(rows(db, Filter { limit: PAGE, ..filter }, None, staff))
+}
+
+/// Gives a line for each ticket from page to page, of which the first may have been read already.
+fn rows(
+    db: Db,
+    filter: Filter,
+    first: Option<Page>,
+    staff: bool,
+) -> impl Stream<Item = Result<Vec<u8>, BoxError>> + Send + 'static {
+    let pages = stream::try_unfold(Some((filter, first)), move |next| page(db.clone(), next));
     let rows = pages.map_ok(|tickets| stream::iter(tickets).map(Ok::<_, BoxError>)).try_flatten();
-    let rows = rows.map(move |ticket: Result<Exported, BoxError>| row(&cells(&ticket?, staff)));
-    Ok(file(
-        HeaderValue::from_static("attachment; filename=\"tickets.csv\""),
-        &COLUMNS.map(String::from),
-        rows,
-    ))
+    rows.map(move |ticket: Result<Exported, BoxError>| row(&cells(&ticket?, staff)))
 }
 
 /// Answers with a file of these rows, as they come.

@@ -59,14 +59,14 @@ pub(super) async fn import_tickets(call: Call, request: Request) -> Result<Respo
     }
     let broken = |_| ApiError::Malformed("The form cannot be read.".into());
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| ApiError::NotCsv)?;
-    while let Some(field) = form.next_field().await.map_err(broken)? {
-        if field.name() != Some("file") {
-            let name = field.name().unwrap_or_default().to_owned();
-            return Err(ApiError::field("unknown", &name, "There is no such field."));
-        }
+    let Some(field) = form.next_field().await.map_err(broken)? else {
+        return Err(ApiError::field("required", "file", "Is required."));
+    };
+    if field.name() == Some("file") {
         return import(call, &headers, field).await;
     }
-    Err(ApiError::field("required", "file", "Is required."))
+    let name = field.name().unwrap_or_default();
+    Err(ApiError::field("unknown", name, "There is no such field."))
 }
 
 async fn import<E: Into<BoxError> + Send>(

@@ -11,7 +11,7 @@ mod deliveries;
 mod docs;
 mod escalation_policies;
 mod events;
-mod exports;
+pub(crate) mod exports;
 mod health;
 mod imports;
 mod jobs;

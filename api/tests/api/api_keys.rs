@@ -100,7 +100,7 @@ async fn every_route_asks_for_a_scope_or_for_a_person(t: Testbed) {
                 match refusal(client).await {
                     None => good.push(*scope),
                     Some(message) => {
-                        assert!(message.starts_with("The API key lacks the scope "), "{place}: {message}")
+                        assert!(message.starts_with("The API key lacks the scope "), "{place}: {message}");
                     }
                 }
             }

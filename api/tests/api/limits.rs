@@ -95,5 +95,5 @@ async fn a_refused_request_has_no_effect(t: Testbed) {
     let manager = user("manager@example.org", Role::Manager);
     server.add_user(&manager).await;
     let listed = server.client(manager.id).get("/tickets?count=true").await.expect(200);
-    assert_eq!((&listed.json["meta"]["total"], listed.each("title")), (&json!(1), vec!["first"]));
+    assert_eq!((&listed.json["meta"]["total"], listed.each("title")), (&json!(1), vec!["first".to_owned()]));
 }

@@ -181,6 +181,10 @@ impl Client {
         self.send("POST", &format!("/api/v1{path}"), "").await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", &format!("/api/v1{path}"), body.to_string()).await
+    }
+
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send("PATCH", &format!("/api/v1{path}"), body.to_string()).await
     }

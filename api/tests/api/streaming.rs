@@ -222,7 +222,7 @@ async fn who_comes_back_too_late_is_told_to_start_anew(t: Testbed) {
     deliveries::fan_out(&mut tx, 100, now).await.unwrap();
     events::prune(&mut tx, now + TimeDelta::days(1), 2).await.unwrap();
     let _ = tx.commit().await.unwrap();
-    for (last, resets) in [("0", true), ("1", true), ("2", false), ("3", false), ("4", true)] {
+    for (last, resets) in [("0", true), ("1", true), ("2", false), ("3", false), ("99", true)] {
         let mut stream = Stream::open(&server.staff, "", Some(last)).await;
         let opened = server.open(json!({})).await;
         let first = stream.next().await.unwrap();
@@ -231,11 +231,6 @@ async fn who_comes_back_too_late_is_told_to_start_anew(t: Testbed) {
             let next = stream.next().await.unwrap();
             assert_eq!(next.id, first.id + 1, "then it goes on");
             assert_eq!(next.data["ticket"]["id"], opened["id"]);
-        }
-        // What is known from here on is the same for all.
-        let head = events::head(&server.bed.db).await.unwrap();
-        if last == "3" {
-            assert_eq!(head, 7);
         }
     }
 }

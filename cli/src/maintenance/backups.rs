@@ -92,7 +92,7 @@ fn say(listed: &Listed) {
             m.rows()
         ),
         (problem, _) => {
-            println!("{:<19}  {:<10} {size:>11}  {}", "DAMAGED", "", problem.as_deref().unwrap_or(&name))
+            println!("{:<19}  {:<10} {size:>11}  {}", "DAMAGED", "", problem.as_deref().unwrap_or(&name));
         }
     }
 }

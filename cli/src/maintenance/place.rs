@@ -145,9 +145,9 @@ pub(super) fn sweep(folder: &Path) -> std::io::Result<()> {
         if entry.file_name().to_string_lossy().starts_with(LEFTOVER) {
             let path = entry.path();
             if entry.file_type()?.is_dir() {
-                std::fs::remove_dir_all(path)?
+                std::fs::remove_dir_all(path)?;
             } else {
-                std::fs::remove_file(path)?
+                std::fs::remove_file(path)?;
             }
         }
     }

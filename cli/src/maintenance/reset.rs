@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Reset, place: &Place) -> anyhow::Result<()> {
     place.ensure_idle(&db, clock.now()).await?;
     match &args.yes_i_mean {
         Some(meant) => {
-            ensure!(*meant == name, "the database is called {name}, not {meant}; nothing was changed")
+            ensure!(*meant == name, "the database is called {name}, not {meant}; nothing was changed");
         }
         None => {
             let loss = format!("This deletes everything in the database {name}.");

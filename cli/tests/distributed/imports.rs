@@ -57,7 +57,8 @@ async fn import(rows: usize, within: Duration) {
     let odd = rows / ODD;
     let counts = ["rows", "imported", "failed", "skipped"].map(|field| count(&after[field]));
     assert_eq!(counts, [rows + 2 * odd, rows, odd, odd]);
-    assert_eq!(after["errors"].as_array().map(Vec::len), Some((2 * odd).min(1_000)));
+    // The row of which nothing is right has two.
+    assert_eq!(after["errors"].as_array().map(Vec::len), Some((3 * odd).min(1_000)));
     // Counted from outside, by what the rows are called.
     let exported = system.download(ERIK, "/tickets/export.csv").await;
     let titles: Vec<&str> = exported.lines().skip(1).filter_map(|line| line.split(',').nth(2)).collect();

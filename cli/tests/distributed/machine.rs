@@ -114,6 +114,9 @@ impl Machine {
     pub(crate) async fn serve(&self) -> Part {
         let mut part = Part::serve(&self.settings, self.path());
         part.ready().await;
+        // It is ready when the database is; the API listens a moment later.
+        let listens = async || tokio::net::TcpStream::connect(&*self.api).await.ok().map(drop);
+        testkit::eventually("the API listens", Duration::from_secs(30), listens).await;
         part
     }
 

@@ -5,10 +5,11 @@ use serde_json::json;
 use shared::store::maintenance::Engine;
 use shared::store::query::query;
 
-use crate::machine::{Machine, on_both_engines};
+use crate::machine::{ANN, Machine, on_both_engines};
 
 on_both_engines! {
     a_database_is_counted_checked_cleaned_and_reset,
+    tickets_come_in_and_go_out_as_csv,
 }
 
 async fn a_database_is_counted_checked_cleaned_and_reset(engine: Engine) {
@@ -80,4 +81,41 @@ async fn a_database_is_counted_checked_cleaned_and_reset(engine: Engine) {
     assert_eq!(machine.contents().await, before, "a reset can be undone");
     machine.json(&["reset", "--yes-i-mean", &name, "--no-backup"]).await;
     assert_eq!(machine.contents().await["users"].len(), 0);
+}
+
+async fn tickets_come_in_and_go_out_as_csv(engine: Engine) {
+    let machine = Machine::in_use(engine).await;
+    let mut csv = String::from("title,priority,labels,external_id\r\n");
+    (0..1_200).for_each(|n| csv += &format!("\"Ticket {n}, or so\",high,vpn;berlin,X-{n}\r\n"));
+    csv += "=1+1,urgent,,X-bad\r\n";
+    std::fs::write(machine.path().join("in.csv"), csv).unwrap();
+    let import = ["import", "in.csv", "--as", ANN];
+    let refused = machine.fail(&["import", "in.csv", "--as", "nobody@example.org"]).await;
+    assert!(refused.contains("no account with the address"), "{refused}");
+    for (imported, skipped) in [(1_200, 0), (0, 1_200)] {
+        let done = machine.dogwatch(&[&import[..], &["--json"]].concat()).await;
+        let report: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!((&report["rows"], &report["failed"]), (&json!(1_201), &json!(1)), "{report}");
+        assert_eq!((&report["imported"], &report["skipped"]), (&json!(imported), &json!(skipped)));
+        assert_eq!(done.status.code(), Some(1), "a row was refused");
+    }
+    assert_eq!(machine.json(&["stats"]).await["tickets"]["new"]["high"], json!(1_200));
+    let written = machine.json(&["export", "--as", ANN, "--out", "out.csv"]).await;
+    assert_eq!(written["tickets"], json!(1_200));
+    let exported = std::fs::read_to_string(machine.path().join("out.csv")).unwrap();
+    assert!(exported.starts_with("number,id,title,") && exported.lines().count() == 1_201);
+    assert!(exported.contains("\"Ticket 7, or so\""), "{exported}");
+    assert_eq!(machine.succeed(&["export", "--as", ANN]).await, exported);
+
+    std::fs::write(machine.path().join("bad.csv"), "name,colour\r\nx,red\r\n").unwrap();
+    assert!(machine.fail(&["import", "bad.csv", "--as", ANN]).await.contains("must name the columns"));
+    let ben = ["user", "add", "--email", "ben@example.org", "--name", "Ben", "--role", "end_user"];
+    machine.succeed(&ben).await;
+    assert!(machine.fail(&["import", "in.csv", "--as", "ben@example.org"]).await.contains("may not import"));
+    assert_eq!(
+        machine.succeed(&["export", "--as", "ben@example.org"]).await.lines().count(),
+        1,
+        "he reported none"
+    );
+    assert!(machine.succeed(&["health"]).await.contains(" 0 failed."));
 }

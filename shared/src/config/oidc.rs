@@ -2,7 +2,7 @@
 
 use super::{Error, Vars, bad};
 
-/// Whose tokens are taken besides our own, by OpenID Connect.
+/// Whose tokens are taken besides our own, by `OpenID` Connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oidc {
     /// What tokens say in `iss`, to the letter.

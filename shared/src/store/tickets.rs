@@ -456,16 +456,8 @@ impl SortBy {
             Self::UpdatedAt => ("t.updated_at", "NULL"),
             // A ticket without a due time is due after all others; the key must not be NULL to be compared.
             Self::DueAt => ("COALESCE(due.due_at, '9999-01-01T00:00:00+00:00')", "NULL"),
-            Self::Priority => (
-                "NULL",
-                "CASE t.priority WHEN 'critical' THEN CAST(1 AS BIGINT) WHEN 'high' THEN 2 WHEN 'medium' THEN 3 ELSE 4 END",
-            ),
-            Self::Status => (
-                "NULL",
-                "CASE t.status WHEN 'new' THEN CAST(1 AS BIGINT) WHEN 'open' THEN 2 WHEN 'in_progress' THEN 3
-                    WHEN 'pending_info' THEN 4 WHEN 'escalated' THEN 5 WHEN 'resolved' THEN 6 WHEN 'closed' THEN 7
-                    ELSE 8 END",
-            ),
+            Self::Priority => ("NULL", "t.priority_rank"),
+            Self::Status => ("NULL", "t.status_rank"),
         }
     }
 }

@@ -209,7 +209,12 @@ async fn compliance_agrees(t: &Testbed, found: &Found, window: Window) {
         let counted: BTreeMap<_, _> = counted
             .into_iter()
             .map(|Compliance { priority, team_id, day, metric, met, breached, open }| {
-                let key = (day, priority.map(|p| p.as_str()), team_id, metric.map(|m| m.as_str()));
+                let key = (
+                    day,
+                    priority.map(shared::domain::ticket::Priority::as_str),
+                    team_id,
+                    metric.map(shared::domain::sla::Metric::as_str),
+                );
                 (key, [met, breached, open])
             })
             .collect();

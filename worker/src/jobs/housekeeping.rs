@@ -2,19 +2,14 @@
 
 use chrono::TimeDelta;
 use shared::domain::job::{Prune, TidyRedis};
+use shared::store::maintenance::cleanup::{KEEP_JOBS, KEEP_KEYS};
 use shared::store::{deliveries, events, idempotency, jobs, refresh_tokens, sign_ins, workers};
 
 use crate::context::{Context, JobError, Outcome};
 use crate::registry::Run;
 
-/// How long ended jobs can be looked up.
-const KEEP_JOBS: TimeDelta = TimeDelta::days(14);
-
 /// How long it can be looked up what became of a delivery to a webhook, and be sent again.
 const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(14);
-
-/// How long a request may be repeated under its idempotency key.
-const KEEP_KEYS: TimeDelta = TimeDelta::hours(24);
 
 /// How long a process that is gone stays listed.
 const KEEP_WORKERS: TimeDelta = TimeDelta::days(1);

@@ -1,6 +1,8 @@
 //! Webhooks: what they say, how they are signed, and where they must not go.
 
 mod address;
+#[cfg(test)]
+mod deliveries;
 mod event;
 mod poster;
 pub(crate) mod secret;

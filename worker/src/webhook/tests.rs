@@ -34,31 +34,31 @@ on_both! {
     a_step_is_posted_to_the_webhook_that_its_policy_names,
 }
 
-const PRIVATE: &[(&str, &str)] =
+pub(super) const PRIVATE: &[(&str, &str)] =
     &[("WEBHOOK_ALLOW_PRIVATE", "true"), ("PUBLIC_URL", "https://desk.example.org")];
 
 /// A request as the receiver saw it.
 #[derive(Clone, Debug)]
-struct Request {
-    line: String,
+pub(super) struct Request {
+    pub(super) line: String,
     headers: Vec<(String, String)>,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Request {
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
 }
 
 /// A server that gives the same answer to every request.
-struct Receiver {
+pub(super) struct Receiver {
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Receiver {
-    async fn answering(answer: &'static str) -> Self {
+    pub(super) async fn answering(answer: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -86,11 +86,11 @@ impl Receiver {
         Self { port, requests }
     }
 
-    fn requests(&self) -> Vec<Request> {
+    pub(super) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook?team=1", self.port)
     }
 }
@@ -109,7 +109,7 @@ async fn now(bench: &Bench, id: NotificationId) -> (State, Option<String>) {
 }
 
 /// HMAC-SHA256 as RFC 2104 writes it, since what signs is what is tested.
-fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
+pub(super) fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     let inner = Sha256::new().chain_update(block.map(|byte| byte ^ 0x36)).chain_update(message).finalize();

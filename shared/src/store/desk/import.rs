@@ -49,7 +49,7 @@ impl Desk {
         };
         let rows = i64::try_from(lines.len()).unwrap_or(i64::MAX);
         let named = named(tx, import.user_id, &lines).await?;
-        let Sorted { drafts, external, problems, failed, skipped } = sort(&caller, import, lines, named);
+        let Sorted { drafts, external, problems, failed, skipped } = sort(&caller, import, lines, &named);
         let opened = self.open_out_of(tx, drafts, Some(import.id)).await?;
         let external: Vec<(String, TicketId)> =
             external.into_iter().zip(&opened).filter_map(|(id, ticket)| Some((id?, ticket.id))).collect();
@@ -102,14 +102,14 @@ async fn named(tx: &mut Tx, user: UserId, lines: &[Line]) -> Result<Named> {
     })
 }
 
-fn sort(caller: &Caller, import: &Import, lines: Vec<Line>, named: Named) -> Sorted {
+fn sort(caller: &Caller, import: &Import, lines: Vec<Line>, named: &Named) -> Sorted {
     let actor = Actor { ip: import.ip.clone(), ..Actor::from(caller.clone()) };
     let mut sorted = Sorted::default();
     let mut seen: HashSet<String> = HashSet::new();
     for Line { line, row } in lines {
         let drafted = row.and_then(|row| {
             let external = row.external_id.clone();
-            Ok((draft(row, &actor, &named)?, external))
+            Ok((draft(row, &actor, named)?, external))
         });
         let before = |id: &String| match named.imported.get(id) {
             Some(number) => Some(format!("Was imported before, as INC-{number}.")),

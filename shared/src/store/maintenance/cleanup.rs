@@ -100,8 +100,12 @@ pub async fn drop_events(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u
 /// `Error::Unavailable` when a SQLite file is written by others all the while.
 pub async fn vacuum(db: &Db) -> Result<()> {
     match db {
-        Db::Postgres(pool) => drop(sqlx::raw_sql("VACUUM (ANALYZE)").execute(pool).await?),
-        Db::Sqlite { writer, .. } => drop(sqlx::raw_sql("VACUUM; PRAGMA optimize").execute(writer).await?),
+        Db::Postgres(pool) => {
+            sqlx::raw_sql("VACUUM (ANALYZE)").execute(pool).await?;
+        }
+        Db::Sqlite { writer, .. } => {
+            sqlx::raw_sql("VACUUM; PRAGMA optimize").execute(writer).await?;
+        }
     }
     Ok(())
 }
