@@ -3,7 +3,7 @@
 use axum::response::Response;
 use shared::domain::sla::explain::explain;
 use shared::ids::ClockId;
-use shared::store::{clocks, definitions};
+use shared::store::{clocks, definitions, desk};
 
 use crate::call::{Body, Call, Name};
 use crate::envelope::Envelope;
@@ -66,7 +66,8 @@ pub(super) async fn pause_sla(
     form.finish()?;
     let id = clock_id(&name)?;
     let mut tx = call.begin().await?;
-    let stored = call.app.process.desk.pause(&mut tx, id, &call.actor(), reason.unwrap_or_default()).await?;
+    let paused = call.app.process.desk.pause(&mut tx, id, &call.actor(), reason.unwrap_or_default()).await;
+    let stored = paused.map_err(unseen)?;
     let now = call.app.process.desk.clock.now();
     call.commit(tx, Envelope::ok(ClockView::new(stored, now))).await
 }
@@ -81,9 +82,17 @@ pub(super) async fn resume_sla(call: Call, Name(name): Name, Body(form): Body) -
     form.finish()?;
     let id = clock_id(&name)?;
     let mut tx = call.begin().await?;
-    let stored = call.app.process.desk.resume(&mut tx, id, &call.actor()).await?;
+    let stored = call.app.process.desk.resume(&mut tx, id, &call.actor()).await.map_err(unseen)?;
     let now = call.app.process.desk.clock.now();
     call.commit(tx, Envelope::ok(ClockView::new(stored, now))).await
+}
+
+/// A clock of a ticket that the caller may not see is answered for like one that is not there.
+fn unseen(error: desk::Error) -> ApiError {
+    match error {
+        desk::Error::NotFound(_) => ApiError::NotFound("sla clock"),
+        error => error.into(),
+    }
 }
 
 fn clock_id(name: &str) -> Result<ClockId, ApiError> {

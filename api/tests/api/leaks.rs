@@ -54,6 +54,8 @@ async fn no_list_search_or_count_tells_of_others_tickets(t: Testbed) {
         assert!(ids.iter().all(|id| id == own), "{query}: {ids:?}");
         assert_eq!(usize::try_from(total), Ok(ids.len()), "{query}");
         assert!(!list.text.contains(SECRET) && !list.text.contains(text(&ticket["id"])), "{query}");
+        let exported = eve.read(&format!("/tickets/export.csv?{}", query.replace("&offset=0", ""))).await;
+        assert!(!exported.contains(SECRET) && !exported.contains(text(&ticket["number"])), "{query}");
     }
     // A cursor from somebody else's list leads nowhere else.
     let theirs = server.staff.get("/tickets?limit=1").await.expect(200);
@@ -63,7 +65,15 @@ async fn no_list_search_or_count_tells_of_others_tickets(t: Testbed) {
     assert_eq!((labels.each("label"), &labels.json["meta"]["total"]), (vec!["mine".to_owned()], &1.into()));
     let labels = eve.get("/labels?count=true&q=xylo").await.expect(200);
     assert_eq!((labels.each("label").len(), &labels.json["meta"]["total"]), (0, &0.into()));
-    for path in ["/notifications", "/contacts?q=xylo", "/users"] {
+    for path in [
+        "/notifications",
+        "/contacts?q=xylo",
+        "/users",
+        "/imports",
+        "/jobs",
+        "/reports/breaches",
+        "/webhooks",
+    ] {
         eve.get(path).await.fails(403, "forbidden");
     }
     for query in ["q=xylophone", "label=xylophone", "contact=xylophone@example.org"] {
