@@ -73,8 +73,9 @@ pub async fn swap_in(fresh: &Path, file: &Path) -> std::result::Result<(), SwapE
         std::fs::File::open(folder)?.sync_all()?;
     }
     if let Some(held) = held {
-        // The lock was on the file that is gone; there is nothing to write back.
-        let _ = held.close_hard().await;
+        // The lock was on the file that is gone; there is nothing to write back. Waits until it is closed: who closes
+        // later would delete the journal of whoever has opened the new file.
+        let _ = held.close().await;
     }
     Ok(())
 }
