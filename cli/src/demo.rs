@@ -167,7 +167,8 @@ impl Story {
             team_id: None,
             labels: vec!["demo".into()],
             reporter_id: cast.reporter.id,
-            actor: Caller::alone(cast.reporter.id, cast.reporter.role).into(),
+            // An end user may not say who works on it.
+            actor: Caller::alone(cast.engineer.id, cast.engineer.role).into(),
             traceparent: None,
         };
         let drafts = vec![

@@ -80,7 +80,8 @@ async fn every_route_asks_for_a_scope_or_for_a_person(t: Testbed) {
                 continue;
             }
             let there = path.replace("{id}", "none").replace("{override}", "none");
-            let (method, place) = (method.to_uppercase(), format!("{method} {path}"));
+            let method = method.to_uppercase();
+            let place = format!("{method} {path}");
             let is_stream = ["/events", "/export.csv"].iter().any(|end| path.ends_with(end));
             let refusal = async |client: &Client| {
                 if is_stream {

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use clap::Args;
 use serde::Serialize;
 use shared::store::desk::{Actor, Desk};
-use shared::store::maintenance::cleanup::{self, Before, KEEP_EVENTS, KEEP_JOBS, KEEP_KEYS, Summary};
-use shared::store::{Db, idempotency, jobs};
+use shared::store::maintenance::cleanup::{self, Before, KEEP_JOBS, KEEP_KEYS, Summary};
+use shared::store::{Db, events, idempotency, jobs};
 
 use super::output::{Output, size};
 use super::place::Place;
@@ -40,7 +40,8 @@ struct Report {
 
 pub(crate) async fn run(args: &Cleanup, place: &Place) -> anyhow::Result<()> {
     let (db, clock) = place.open_current().await?;
-    let before = Before { tickets: clock.now() - args.older_than, now: clock.now() };
+    let (now, kept) = (clock.now(), place.config.event_retention);
+    let before = Before { tickets: now - args.older_than, events: now - kept, now };
     let bytes_before = shared::store::maintenance::size(&db).await?;
     let mut tx = db.begin_snapshot().await?;
     let found = cleanup::summary(&mut tx, before).await?;
@@ -56,7 +57,7 @@ pub(crate) async fn run(args: &Cleanup, place: &Place) -> anyhow::Result<()> {
     let bytes_after = shared::store::maintenance::size(&db).await?;
     db.close().await;
     let report = Report { applied: args.apply, removed, bytes_before, bytes_after };
-    args.output.print(&report, || say(&report, args.older_than))
+    args.output.print(&report, || say(&report, args.older_than, kept))
 }
 
 async fn apply(
@@ -89,8 +90,7 @@ async fn apply(
     removed.idempotency_keys = i64::try_from(idempotency::prune(&mut tx, now - KEEP_KEYS).await?)?;
     let _ = tx.commit().await?;
     removed.ended_jobs = in_batches(db, async |tx| jobs::prune(tx, now - KEEP_JOBS, ROWS).await).await?;
-    removed.events =
-        in_batches(db, async |tx| cleanup::drop_events(tx, now - KEEP_EVENTS, ROWS).await).await?;
+    removed.events = in_batches(db, async |tx| events::prune(tx, before.events, ROWS).await).await?;
     phase.finish_and_clear();
     Ok(removed)
 }
@@ -111,14 +111,14 @@ async fn in_batches(
     }
 }
 
-fn say(report: &Report, older_than: TimeDelta) {
+fn say(report: &Report, older_than: TimeDelta, kept: TimeDelta) {
     let Summary { tickets, labels, idempotency_keys, ended_jobs, events } = &report.removed;
     println!("{}", if report.applied { "Removed:" } else { "Would remove (--apply does it):" });
     println!("  {tickets:>8} tickets resolved or closed more than {} days ago", older_than.num_days());
     println!("  {labels:>8} labels of deleted tickets");
     println!("  {idempotency_keys:>8} idempotency keys older than {} hours", KEEP_KEYS.num_hours());
     println!("  {ended_jobs:>8} jobs that ended more than {} days ago", KEEP_JOBS.num_days());
-    println!("  {events:>8} events of the log older than {} days", KEEP_EVENTS.num_days());
+    println!("  {events:>8} events of the log older than {} days", kept.num_days());
     let [before, after] = [report.bytes_before, report.bytes_after].map(|bytes| size(bytes.unsigned_abs()));
     if report.applied {
         println!(

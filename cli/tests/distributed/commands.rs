@@ -177,11 +177,14 @@ async fn accounts_of_the_embedded_database_are_kept_by_commands() {
 
     let (code, token) = dogwatch("token --email ann@example.org --ttl 5m").await;
     assert!(code == Some(0) && token.trim().split('.').count() == 3, "{token}");
+    let (code, last) = dogwatch("user disable --email ann@example.org").await;
+    assert!(code == Some(1) && last.contains("admin"), "the last admin stays: {last}");
+    assert_eq!(dogwatch("user add --email bob@example.org --name Bob --role admin").await.0, Some(0));
     assert_eq!(dogwatch("user disable --email ann@example.org").await.0, Some(0));
     assert_eq!(dogwatch("user disable --email ann@example.org").await.0, Some(1));
     let (_, listed) = dogwatch("user list").await;
     assert!(
-        listed.lines().count() == 1 && listed.contains("ann@example.org") && listed.contains("disabled"),
+        listed.lines().count() == 2 && listed.contains("ann@example.org") && listed.contains("disabled"),
         "{listed}"
     );
     assert_eq!(dogwatch("token --email ann@example.org").await.0, Some(1));

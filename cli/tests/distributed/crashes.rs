@@ -17,7 +17,7 @@ const TICKETS: usize = 12;
 const MAYHEM: Duration = Duration::from_secs(14);
 
 async fn define(system: &System, path: &str, body: Value) -> String {
-    let made = system.call(ERIK, Method::POST, path, Some(&body)).await;
+    let made = system.call(RITA, Method::POST, path, Some(&body)).await;
     made["id"].as_str().expect("an id").to_owned()
 }
 

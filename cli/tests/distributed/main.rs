@@ -14,6 +14,7 @@ mod database;
 mod demo;
 mod escalation;
 mod events;
+mod files;
 mod imports;
 mod load;
 mod machine;

@@ -19,7 +19,7 @@ use crate::parts::{self, Part, Settings};
 use crate::services::{self, Redis, free_port};
 use crate::smtp::{Mail, Smtp};
 
-/// Who reports the tickets.
+/// Who reports the tickets, and may say whom they are with.
 pub(crate) const RITA: &str = "rita@example.org";
 /// Whom they are assigned to.
 pub(crate) const ERIK: &str = "erik@example.org";
@@ -107,7 +107,7 @@ impl System {
             erik: String::new(),
             folder: services::folder(),
         };
-        for (email, name, role) in [(RITA, "Rita", "end_user"), (ERIK, "Erik", "senior_engineer")] {
+        for (email, name, role) in [(RITA, "Rita", "manager"), (ERIK, "Erik", "senior_engineer")] {
             let add =
                 ["user", "add", "--email", email, "--name", name, "--role", role, "--password", PASSWORD];
             let added = system.dogwatch(&add).await;

@@ -204,14 +204,18 @@ pub async fn told(on: impl Into<Target<'_>>, after: i64, until: i64, only: Only)
 
 // From the front only, since what is on record later may have happened earlier; and nothing that webhooks have yet to be
 // told.
-const PRUNE: &str = "
-    DELETE FROM events WHERE seq IN (
-        SELECT seq FROM events
-        WHERE seq <= (SELECT seq FROM webhook_cursor WHERE id = 1)
-            AND seq < COALESCE((SELECT MIN(seq) FROM events WHERE at >= $1), 9223372036854775807)
-        ORDER BY seq LIMIT $2)";
+const OLD: &str = "
+    FROM events WHERE seq <= (SELECT seq FROM webhook_cursor WHERE id = 1)
+        AND seq < COALESCE((SELECT MIN(seq) FROM events WHERE at >= $1), 9223372036854775807)";
+
+/// Counts what [`prune`] would forget.
+pub async fn old(on: impl Into<Target<'_>>, before: Timestamp) -> Result<i64> {
+    let (count,): (i64,) = query("SELECT COUNT(*)").push(OLD).bind(before).one(on).await?;
+    Ok(count)
+}
 
 /// Forgets up to `limit` of the first events, as far as they happened before `before`.
 pub async fn prune(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
-    query(PRUNE).bind(before).bind(limit).execute(tx).await
+    let delete = query("DELETE FROM events WHERE seq IN (SELECT seq").push(OLD).bind(before);
+    delete.push(" ORDER BY seq LIMIT ").push_bind(limit).push(")").execute(tx).await
 }

@@ -7,7 +7,7 @@ use shared::store::desk::Actor;
 use shared::store::maintenance::file::{self, SwapError};
 use shared::store::maintenance::{self, Engine, cleanup, health, stats};
 use shared::store::query::{Query, query};
-use shared::store::{Db, clocks, tickets, workers};
+use shared::store::{Db, clocks, deliveries, events, tickets, workers};
 use shared::testkit::{Testbed, contents};
 
 use crate::{at, begin, commit, hours, minutes, seconds, write};
@@ -32,7 +32,7 @@ async fn tables_are_listed_and_their_rows_counted(t: Testbed) {
     assert!(!tables.iter().any(|name| name.starts_with("sqlite_") || name.starts_with("pg_")), "{tables:?}");
     t.open(Priority::Low).await;
     let rows = maintenance::rows(&t.db).await.unwrap();
-    assert_eq!((rows["users"], rows["tickets"], rows["sla_clocks"]), (2, 1, 2));
+    assert_eq!((rows["users"], rows["tickets"], rows["sla_clocks"]), (3, 1, 2));
     assert_eq!(rows.len(), tables.len());
     assert_eq!(maintenance::schema(&t.db).await.unwrap(), Db::newest_schema());
     assert!(maintenance::size(&t.db).await.unwrap() > 100_000);
@@ -285,8 +285,10 @@ async fn old_tickets_are_deleted_with_their_labels_and_stay_on_record(t: Testbed
     t.advance(hours(24 * 400));
     write(&t, async |tx| t.desk.move_to(tx, fresh.id, None, &Actor::default(), Status::Resolved).await).await;
 
-    let before = cleanup::Before { tickets: t.now() - hours(24 * 365), now: t.now() };
+    let before =
+        cleanup::Before { tickets: t.now() - hours(24 * 365), events: t.now() - hours(24 * 7), now: t.now() };
     let mut tx = begin(&t).await;
+    deliveries::fan_out(&mut tx, 1_000, t.now()).await.unwrap();
     let summary = cleanup::summary(&mut tx, before).await.unwrap();
     assert_eq!((summary.tickets, summary.labels, summary.ended_jobs), (1, 1, 0));
     assert!(summary.events > 0, "{summary:?}");
@@ -294,8 +296,9 @@ async fn old_tickets_are_deleted_with_their_labels_and_stay_on_record(t: Testbed
     assert_eq!(cleanup::old_tickets(&mut tx, before.tickets, 10).await.unwrap(), [old.id]);
     t.desk.delete(&mut tx, old.id, None, &Actor::default()).await.unwrap();
     assert_eq!(cleanup::drop_labels(&mut tx).await.unwrap(), 1);
-    let events = cleanup::drop_events(&mut tx, t.now() - cleanup::KEEP_EVENTS, 1_000).await.unwrap();
-    assert_eq!(i64::try_from(events).unwrap(), summary.events);
+    let pruned = events::prune(&mut tx, before.events, 1_000).await.unwrap();
+    assert_eq!(i64::try_from(pruned).unwrap(), summary.events);
+    assert_eq!(events::old(&mut tx, before.events).await.unwrap(), 0);
     assert_eq!(cleanup::summary(&mut tx, before).await.unwrap(), cleanup::Summary::default());
     let _ = commit(tx).await;
     assert!(!tickets::history(&t.db, old.id).await.unwrap().is_empty(), "its history stays");

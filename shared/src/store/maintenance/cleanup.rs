@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::ids::TicketId;
 use crate::store::query::{Target, query};
-use crate::store::{Db, Result, Tx};
+use crate::store::{Db, Result, Tx, events};
 use crate::time::Timestamp;
 
 /// How long ended jobs can be looked up.
@@ -13,9 +13,6 @@ pub const KEEP_JOBS: TimeDelta = TimeDelta::days(14);
 
 /// How long a request may be repeated under its idempotency key.
 pub const KEEP_KEYS: TimeDelta = TimeDelta::hours(24);
-
-/// How long the log of events can be read from the beginning of a gap.
-pub const KEEP_EVENTS: TimeDelta = TimeDelta::days(30);
 
 /// How much there is to remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,6 +34,8 @@ pub struct Summary {
 pub struct Before {
     /// Tickets resolved or closed before.
     pub tickets: Timestamp,
+    /// Events of the log before.
+    pub events: Timestamp,
     /// The time now, from which the other spans count.
     pub now: Timestamp,
 }
@@ -51,7 +50,8 @@ const LABELS: &str = "
 
 /// Counts what there is to remove.
 pub async fn summary(tx: &mut Tx, before: Before) -> Result<Summary> {
-    let Before { tickets, now } = before;
+    let Before { tickets, now, .. } = before;
+    let events = events::old(&mut *tx, before.events).await?;
     let mut count = async |sql: &'static str, more: &'static str, at: Timestamp| {
         let (count,): (i64,) = query(sql).push(more).bind(at).one(&mut *tx).await?;
         Ok::<i64, crate::store::Error>(count)
@@ -67,7 +67,7 @@ pub async fn summary(tx: &mut Tx, before: Before) -> Result<Summary> {
         .await?,
         ended_jobs: count("SELECT COUNT(*) FROM job_history", " WHERE finished_at < $1", now - KEEP_JOBS)
             .await?,
-        events: count("SELECT COUNT(*) FROM events", " WHERE at < $1", now - KEEP_EVENTS).await?,
+        events,
     })
 }
 
@@ -84,14 +84,6 @@ pub async fn drop_labels(tx: &mut Tx) -> Result<u64> {
     let delete =
         "DELETE FROM ticket_labels WHERE ticket_id IN (SELECT id FROM tickets WHERE deleted_at IS NOT NULL)";
     query(delete).execute(tx).await
-}
-
-const DROP_EVENTS: &str = "
-    DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < $1 ORDER BY seq LIMIT $2)";
-
-/// Removes up to `limit` events of the log before `before`; those who follow it are long past them.
-pub async fn drop_events(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
-    query(DROP_EVENTS).bind(before).bind(limit).execute(tx).await
 }
 
 /// Gives back the room that removed rows took, and measures the tables anew for the planner.
