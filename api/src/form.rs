@@ -6,7 +6,7 @@ mod parts;
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, SubsecRound};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use shared::time::Timestamp;
 
 use crate::error::{ApiError, FieldError};
@@ -27,6 +27,16 @@ impl FromStr for CommonTime {
 /// Tells whether both engines can compare a time: it must have a year of four digits.
 pub(crate) fn is_common(at: Timestamp) -> bool {
     (1..=9999).contains(&at.year())
+}
+
+/// The least number that a float may stand for with its neighbour.
+const INEXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Reads a number without a fraction, which JSON may also write as `3.0`.
+fn whole(number: &Number) -> Option<i64> {
+    let exact = |float: &f64| float.fract() == 0.0 && float.abs() < INEXACT;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and far from the ends of an i64")]
+    number.as_i64().or_else(|| number.as_f64().filter(exact).map(|float| float as i64))
 }
 
 /// At most as many complaints are listed: a client that has more to mend mends these first.
@@ -248,7 +258,7 @@ impl Form {
     pub(crate) fn number(&mut self, field: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
         let value = self.take_one(field)??;
         let number = match &value {
-            Value::Number(number) => number.as_i64(),
+            Value::Number(number) => whole(number),
             Value::String(text) if self.is_query => text.parse().ok(),
             _ => None,
         };

@@ -265,7 +265,7 @@ impl From<Change> for ChangeView {
 
 /// The caller's own account.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Account)]
+#[schema(as = OwnAccount)]
 pub(crate) struct UserView {
     id: UserId,
     email: String,

@@ -60,7 +60,7 @@ pub(crate) struct NewUser {
 pub(crate) struct UserEdit {
     #[schema(format = "line", max_length = 100, nullable = false, example = "Grace Hopper")]
     name: Option<String>,
-    #[schema(format = "line", max_length = 254, nullable = false, example = "grace@example.org")]
+    #[schema(schema_with = address)]
     email: Option<String>,
     #[schema(nullable = false)]
     role: Option<Role>,
@@ -148,7 +148,7 @@ pub(crate) struct NewBookEntry {
 pub(crate) struct BookEdit {
     #[schema(format = "line", max_length = 100, nullable = false, example = "Ada Lovelace")]
     name: Option<String>,
-    #[schema(format = "line", max_length = 254, nullable = false, example = "ada@example.org")]
+    #[schema(schema_with = address)]
     email: Option<String>,
     #[schema(format = "line", max_length = 50, example = "+49 30 123456")]
     phone: Option<String>,

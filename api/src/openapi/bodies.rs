@@ -10,7 +10,7 @@ use shared::time::Timestamp as DateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::parts::{address_or_null, labels, time_zone, time_zone_or_null, week};
+use super::parts::{address_or_null, event_types, labels, time_zone, time_zone_or_null, week};
 
 /// Who signs in.
 #[derive(ToSchema)]
@@ -51,13 +51,15 @@ pub(crate) struct NewWebhook {
     #[schema(max_length = 2000, pattern = "^https?://", example = "https://example.org/hook")]
     url: String,
     /// Types of events, or `*`, which it is unless given.
-    #[schema(min_items = 1, max_items = 50, example = json!(["ticket.created", "sla.breached"]))]
-    types: Option<Vec<String>>,
+    #[schema(schema_with = event_types)]
+    types: Option<String>,
     /// Only events of tickets that are with this team.
     #[schema(example = json!(null))]
     team_id: Option<Uuid>,
     /// Whether it is told what only staff may know.
+    #[schema(nullable = false)]
     internal: Option<bool>,
+    #[schema(nullable = false)]
     enabled: Option<bool>,
 }
 
@@ -65,16 +67,23 @@ pub(crate) struct NewWebhook {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WebhookEdit {
-    #[schema(format = "line", max_length = 100, example = "Chat")]
+    #[schema(format = "line", max_length = 100, nullable = false, example = "Chat")]
     name: Option<String>,
-    #[schema(max_length = 2000, pattern = "^https?://", example = "https://example.org/hook")]
+    #[schema(
+        max_length = 2000,
+        pattern = "^https?://",
+        nullable = false,
+        example = "https://example.org/hook"
+    )]
     url: Option<String>,
     /// Types of events, or `*`.
-    #[schema(min_items = 1, max_items = 50, example = json!(["*"]))]
-    types: Option<Vec<String>>,
+    #[schema(schema_with = event_types)]
+    types: Option<String>,
     #[schema(example = json!(null))]
     team_id: Option<Uuid>,
+    #[schema(nullable = false)]
     internal: Option<bool>,
+    #[schema(nullable = false)]
     enabled: Option<bool>,
     #[schema(minimum = 1, example = json!(null))]
     version: Option<i64>,

@@ -3,8 +3,11 @@
 use serde_json::{Map, Value, json};
 
 /// Answers that carry an identifier which other routes take: where it stands, and how those routes begin.
-const CARRIERS: [(&str, &str, &str, &str); 3] = [
+const CARRIERS: [(&str, &str, &str, &str); 6] = [
     ("/api/v1/tickets/{id}/sla", "get", "/data/0/id", "/api/v1/slas/{id}"),
+    ("/api/v1/tickets/{id}/comments", "post", "/data/id", "/api/v1/comments/{id}"),
+    ("/api/v1/tickets/{id}/attachments", "post", "/data/id", "/api/v1/attachments/{id}"),
+    ("/api/v1/tickets/import", "post", "/data/id", "/api/v1/imports/{id}"),
     ("/api/v1/calendars/{id}/apply", "post", "/data/id", "/api/v1/replans/{id}"),
     ("/api/v1/sla-policies/{id}/apply", "post", "/data/id", "/api/v1/replans/{id}"),
 ];

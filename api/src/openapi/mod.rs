@@ -209,9 +209,10 @@ impl Operation<'_> {
 
     /// Whether the operation changes a version of something, which it can be told to expect.
     fn has_version(&self, operation: &Value) -> bool {
+        let makes = operation["responses"].get("201").is_some();
         let changes = match self.method {
             "delete" | "put" | "patch" => true,
-            "post" => self.path.contains('{'),
+            "post" => self.path.contains('{') && !makes,
             _ => false,
         };
         let said = operation["responses"].get("412").is_some();

@@ -53,6 +53,15 @@ pub(super) fn address_or_null() -> RefOr<Schema> {
     or_null("Address")
 }
 
+/// Types of events, or `*` for all.
+pub(super) fn event_types() -> RefOr<Schema> {
+    let all = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["*"]));
+    let one = OneOfBuilder::new().item(Ref::from_schema_name("EventKind")).item(all);
+    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
+    let types = ArrayBuilder::new().schema_type(kinds).items(one).min_items(Some(1)).max_items(Some(50));
+    RefOr::T(types.examples([json!(["ticket.created", "sla.breached"])]).build().into())
+}
+
 /// At most twenty labels.
 pub(super) fn labels() -> RefOr<Schema> {
     let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
@@ -76,7 +85,8 @@ pub(super) fn list(of: impl Into<Value>, least: usize, most: usize) -> Value {
 /// The parts by name.
 pub(super) fn schemas() -> Map<String, Value> {
     let id = || json!({ "type": "string", "format": "uuid" });
-    let words = |schema: Value| list(schema, 1, 200);
+    let words =
+        |schema: Value| json!({ "type": ["array", "null"], "items": schema, "minItems": 1, "maxItems": 200 });
     let windows = || {
         let end = format!("({TIME}|24:00(:00)?)");
         list(
@@ -104,7 +114,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     };
     let webhook = json!({
         "type": kind("webhook"),
-        "url": { "type": "string", "format": "uri", "maxLength": 2000, "pattern": "^https?://", "example": "https://example.org/hook" },
+        "url": { "type": "string", "maxLength": 2000, "pattern": "^https?://", "example": "https://example.org/hook" },
         "secret": { "type": ["string", "null"], "format": "line", "maxLength": 255, "description": "Shown as ********; sent back so at the same URL it is kept.", "example": null },
     });
     let parts = json!({
@@ -168,7 +178,7 @@ pub(super) fn schemas() -> Map<String, Value> {
             "properties": {
                 "name": line(100, "first"),
                 "users": list(id(), 1, 100),
-                "start": { "type": "string", "format": "date", "pattern": "^(19[7-9][0-9]|20[0-9]{2}|21[0-9]{2})-", "example": "2026-01-05" },
+                "start": { "type": "string", "pattern": "^(19[7-9][0-9]|2[01][0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$", "example": "2026-01-05" },
                 "handoff": { "type": "string", "pattern": format!("^{TIME}$"), "example": "09:00" },
                 "turn": { "oneOf": [
                     { "type": "string", "enum": ["daily", "weekly"], "example": "weekly" },

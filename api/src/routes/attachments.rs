@@ -157,8 +157,8 @@ async fn attach(call: &Call, ticket: TicketId, received: Received) -> Result<Res
     get, path = "/attachments/{id}", tag = "attachments",
     params(queries::Part),
     responses(
-        (status = 200, description = "The file.", body = String, content_type = "application/octet-stream"),
-        (status = 206, description = "The part of the file.", body = String, content_type = "application/octet-stream"),
+        (status = 200, description = "The file, of the type that it is.", body = Value, content_type = "*/*", example = json!("Since 09:00 …")),
+        (status = 206, description = "The part of the file.", body = Value, content_type = "*/*", example = json!("Since")),
         (status = 304, description = "The content is the one that is known."),
         (status = 409), (status = 416),
     ),

@@ -63,7 +63,7 @@ pub(super) async fn latency(
 
 /// How many promises were kept, and their share of those that are decided.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Compliance)]
+#[schema(as = ComplianceRatio)]
 pub(super) struct ComplianceView {
     #[serde(flatten)]
     counts: Compliance,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::on_both;
 use shared::testkit::Testbed;
 
@@ -13,6 +13,8 @@ on_both! {
     every_route_is_described_and_takes_no_other_method,
     every_operation_says_what_a_reader_needs,
     what_is_referred_to_is_there,
+    answers_have_the_fields_that_are_described,
+    what_makes_something_expects_no_version,
     the_pages_come_from_the_program_itself,
 }
 
@@ -92,6 +94,48 @@ async fn what_is_referred_to_is_there(t: Testbed) {
     {
         assert!(document["components"]["schemas"].get(stand_in).is_none(), "{stand_in}");
     }
+}
+
+/// The fields of a schema with all its parts, or those that must be there.
+fn fields(document: &Value, schema: &Value, list: &str) -> BTreeSet<String> {
+    if let Some(place) = schema["$ref"].as_str() {
+        return fields(document, document.pointer(place.trim_start_matches('#')).unwrap(), list);
+    }
+    let parts = schema["allOf"].as_array().into_iter().flatten();
+    let parts = parts.flat_map(|part| fields(document, part, list));
+    let listed = schema[list].as_array().into_iter().flatten().map(|name| text(name).to_owned());
+    let named = schema[list].as_object().into_iter().flatten().map(|(name, _)| name.clone());
+    parts.chain(listed).chain(named).collect()
+}
+
+async fn answers_have_the_fields_that_are_described(t: Testbed) {
+    let server = Server::over(t);
+    let document = document(&server).await;
+    server.open(json!({ "labels": ["printer"] })).await;
+    for path in ["/me", "/users", "/tickets", "/labels", "/calendars", "/reports/sla-compliance"] {
+        let place = format!("/paths/~1api~1v1{}", path.replace('/', "~1"));
+        let operation = document.pointer(&place).unwrap()["get"].clone();
+        let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        let data = &schema["properties"]["data"];
+        let one = if data["type"] == "array" { &data["items"] } else { data };
+        let answer = server.manager.get(path).await.expect(200);
+        for shown in answer.data().as_array().unwrap_or(&vec![answer.data().clone()]) {
+            let shown: BTreeSet<String> = shown.as_object().unwrap().keys().cloned().collect();
+            assert!(fields(&document, one, "required").is_subset(&shown), "{path}: {shown:?}");
+            assert!(shown.is_subset(&fields(&document, one, "properties")), "{path}: {shown:?}");
+        }
+    }
+}
+
+async fn what_makes_something_expects_no_version(t: Testbed) {
+    let document = document(&Server::over(t)).await;
+    let expects = |path: &str, method: &str| {
+        let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
+        parameters.iter().any(|parameter| parameter["name"] == "If-Match")
+    };
+    assert!(!expects("/api/v1/tickets/{id}/comments", "post"));
+    assert!(expects("/api/v1/tickets/{id}/resolve", "post"));
+    assert!(expects("/api/v1/comments/{id}", "patch"));
 }
 
 async fn the_pages_come_from_the_program_itself(t: Testbed) {

@@ -152,7 +152,15 @@ async fn a_version_in_the_body_must_be_the_last(t: Testbed) {
             "The ticket is at version 2 by now: read it again and repeat the change."
         );
     }
-    server.staff.patch(&path, json!({ "title": "c", "version": 2 })).await.expect(200);
+    server
+        .staff
+        .patch(&path, json!({ "title": "c", "version": 2.5 }))
+        .await
+        .blames(&[("version", "invalid")]);
+    let huge = json!({ "title": "c", "version": 1e300 });
+    server.staff.patch(&path, huge).await.blames(&[("version", "invalid")]);
+    // JSON has one kind of number: 2.0 is as whole as 2.
+    server.staff.patch(&path, json!({ "title": "c", "version": 2.0 })).await.expect(200);
     server.staff.patch(&path, json!({ "title": "d" })).await.expect(200);
     let stale = json!({ "status": "open", "version": 3 });
     server.staff.patch(&at(&ticket, "/status"), stale).await.fails(409, "version_conflict");
