@@ -93,6 +93,8 @@ struct Manager {
     as_root: bool,
     postgres: &'static [&'static str],
     redis: &'static [&'static str],
+    /// Node.js with npm, and Python with venv.
+    scripting: &'static [&'static str],
 }
 
 const MANAGERS: [Manager; 4] = [
@@ -103,6 +105,7 @@ const MANAGERS: [Manager; 4] = [
         as_root: true,
         postgres: &["postgresql"],
         redis: &["redis-server"],
+        scripting: &["nodejs", "npm", "python3", "python3-venv"],
     },
     Manager {
         program: "dnf",
@@ -111,6 +114,7 @@ const MANAGERS: [Manager; 4] = [
         as_root: true,
         postgres: &["postgresql-server", "postgresql-contrib"],
         redis: &["redis"],
+        scripting: &["nodejs", "npm", "python3"],
     },
     Manager {
         program: "pacman",
@@ -119,6 +123,7 @@ const MANAGERS: [Manager; 4] = [
         as_root: true,
         postgres: &["postgresql"],
         redis: &["valkey"],
+        scripting: &["nodejs", "npm", "python"],
     },
     Manager {
         program: "brew",
@@ -127,8 +132,17 @@ const MANAGERS: [Manager; 4] = [
         as_root: false,
         postgres: &["postgresql@17"],
         redis: &["redis"],
+        scripting: &["node", "python"],
     },
 ];
+
+/// Installs Node.js and Python with the system's package manager, where it has one that is known here.
+pub(crate) fn install_scripting() -> Result<()> {
+    match MANAGERS.iter().find(|manager| which(manager.program).is_some()) {
+        Some(manager) => manager.install(manager.scripting),
+        None => Ok(()),
+    }
+}
 
 impl Manager {
     fn install(&self, packages: &[&str]) -> Result<()> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::child::{Guarded, Stop};
-use crate::{cargo, root, target, which};
+use crate::{cargo, install, root, target, which};
 
 const REDOCLY: &str = "@redocly/cli@2.31.4";
 const OLDEST_NODE: (u32, u32) = (20, 19);
@@ -29,6 +29,11 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// Checks a server of the program that was built.
 pub(crate) fn check() -> Result<ExitCode> {
+    if has_tools().is_err()
+        && let Err(problem) = install::install_scripting()
+    {
+        eprintln!("xtask: {problem:#}");
+    }
     if let Err(problem) = has_tools() {
         let must = ["CI", "REQUIRE_SERVICES"].iter().any(|name| env::var_os(name).is_some());
         ensure!(!must, "{problem}");
@@ -68,6 +73,9 @@ fn has_tools() -> Result<()> {
         );
     }
     ensure!(which("npm").is_some(), "install npm, then try again");
+    // Debian has them in a package of their own.
+    let venv = Command::new("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
+    ensure!(venv.is_ok_and(|status| status.success()), "install venv for python3, then try again");
     Ok(())
 }
 
