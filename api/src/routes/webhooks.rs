@@ -191,8 +191,9 @@ async fn answer_with_secret(
     envelope: fn(WebhookView) -> Envelope<WebhookView>,
 ) -> Result<Response, ApiError> {
     let (secret, version) = (made.secret.expose().to_owned(), made.version);
-    let view = WebhookView { secret: Some(secret), ..made.into() };
-    call.commit(tx, envelope(view).etag(version)).await
+    let stored = envelope(made.clone().into()).etag(version);
+    let shown = WebhookView { secret: Some(secret), ..made.into() };
+    call.commit_secret(tx, stored, envelope(shown).etag(version)).await
 }
 
 /// Reads what is said about a webhook; what is not said stays as it was.

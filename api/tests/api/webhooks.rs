@@ -92,6 +92,11 @@ async fn a_secret_is_shown_where_it_was_made_and_nowhere_else(t: Testbed) {
     ] {
         assert!((200..300).contains(&answer.status) && !answer.text.contains("whsec_"), "{}", answer.text);
     }
+    // A request that is repeated finds the webhook, but no secret: none is kept with the answer.
+    let (keyed, body) = (admin.with("idempotency-key", "once"), json!({ "name": "Twice", "url": URL }));
+    assert!(keyed.post("/webhooks", body.clone()).await.expect(201).text.contains("whsec_"));
+    let again = keyed.post("/webhooks", body).await.expect(201);
+    assert_eq!((again.header("idempotent-replayed"), again.text.contains("whsec_")), (Some("true"), false));
     // Nobody chooses it, so that none is weak.
     let chosen = json!({ "name": "Mine", "url": URL, "secret": "whsec_aGVsbG8=" });
     admin.post("/webhooks", chosen).await.blames(&[("secret", "unknown")]);
