@@ -86,7 +86,8 @@ async fn everybody_a_step_names_is_told_once(t: Testbed) {
         { "type": "address", "email": "duty@example.org" },
     ]);
     let ticket = take(&bench, json!({ "targets": targets })).await;
-    let everybody = ["ann", "bob", "cleo", "duty", "sam", "web"].map(|name| format!("{name}@example.org"));
+    let everybody =
+        ["ann", "bob", "cleo", "duty", "mona", "sam", "web"].map(|name| format!("{name}@example.org"));
     assert_eq!(told(&bench, &ticket).await, everybody);
     bench.run_all::<SendMail>().await;
     let calls = bench.sent().into_values().filter(|mail| mail.contains("X-Dogwatch-Event: escalation.step"));
