@@ -16,6 +16,10 @@ use crate::{cargo, install, root, target, which};
 const REDOCLY: &str = "@redocly/cli@2.31.4";
 const OLDEST_NODE: (u32, u32) = (20, 19);
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
+/// Where systems keep the authorities that they trust.
+const SYSTEM_AUTHORITIES: [&str; 2] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 const ADMIN: &str = "admin@example.org";
@@ -96,7 +100,13 @@ fn install_redocly() -> Result<PathBuf> {
     once(&folder, REDOCLY, || {
         eprintln!("xtask: installing {REDOCLY} with npm into {}", folder.display());
         let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error", "--prefix"]);
+        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]);
+        npm.args(["--fetch-retries=1", "--fetch-timeout=60000", "--prefix"]);
+        // Node.js brings authorities of its own; those of the system count, too, as everywhere else.
+        let system = SYSTEM_AUTHORITIES.iter().find(|file| Path::new(file).exists());
+        if let Some(file) = system.filter(|_| env::var_os("NODE_EXTRA_CA_CERTS").is_none()) {
+            npm.env("NODE_EXTRA_CA_CERTS", file);
+        }
         succeed(npm.arg(&folder).arg(REDOCLY))
     })?;
     Ok(program)
