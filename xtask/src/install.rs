@@ -20,6 +20,37 @@ pub(crate) struct Binaries {
     pub(crate) redis: PathBuf,
 }
 
+/// Says where the programs are that watch Dogwatch.
+pub(crate) struct Watchers {
+    pub(crate) prometheus: PathBuf,
+    pub(crate) promtool: PathBuf,
+    pub(crate) alertmanager: PathBuf,
+    pub(crate) amtool: PathBuf,
+}
+
+impl Watchers {
+    /// Finds them all, after installing what is missing.
+    pub(crate) fn ensure() -> Result<Self> {
+        if let Some(watchers) = Self::find() {
+            return Ok(watchers);
+        }
+        if let Some(manager) = manager() {
+            manager.install(manager.watching)?;
+        }
+        Self::find().context("install Prometheus and Alertmanager, with promtool and amtool, then try again")
+    }
+
+    fn find() -> Option<Self> {
+        Some(Self {
+            prometheus: which("prometheus")?,
+            promtool: which("promtool")?,
+            // Debian's name first: there may be another `alertmanager`.
+            alertmanager: which("prometheus-alertmanager").or_else(|| which("alertmanager"))?,
+            amtool: which("amtool")?,
+        })
+    }
+}
+
 impl Binaries {
     /// Finds them all, after installing what is missing.
     pub(crate) fn ensure() -> Result<Self> {
@@ -27,8 +58,7 @@ impl Binaries {
         if let (Some(postgres), Some(redis)) = (postgres.clone(), redis.clone()) {
             return Ok(Self { postgres, redis });
         }
-        let manager = MANAGERS.iter().find(|manager| which(manager.program).is_some());
-        let manager = manager.with_context(|| {
+        let manager = manager().with_context(|| {
             format!("install PostgreSQL {OLDEST_POSTGRES} or newer and Redis 7 or newer, then try again")
         })?;
         let mut packages = Vec::new();
@@ -95,6 +125,8 @@ struct Manager {
     redis: &'static [&'static str],
     /// Node.js with npm, and Python with venv.
     scripting: &'static [&'static str],
+    /// Prometheus and Alertmanager, with their tools.
+    watching: &'static [&'static str],
 }
 
 const MANAGERS: [Manager; 4] = [
@@ -106,6 +138,7 @@ const MANAGERS: [Manager; 4] = [
         postgres: &["postgresql"],
         redis: &["redis-server"],
         scripting: &["nodejs", "npm", "python3", "python3-venv"],
+        watching: &["prometheus", "prometheus-alertmanager"],
     },
     Manager {
         program: "dnf",
@@ -115,6 +148,7 @@ const MANAGERS: [Manager; 4] = [
         postgres: &["postgresql-server", "postgresql-contrib"],
         redis: &["redis"],
         scripting: &["nodejs", "npm", "python3"],
+        watching: &["golang-github-prometheus", "golang-github-prometheus-alertmanager"],
     },
     Manager {
         program: "pacman",
@@ -124,6 +158,7 @@ const MANAGERS: [Manager; 4] = [
         postgres: &["postgresql"],
         redis: &["valkey"],
         scripting: &["nodejs", "npm", "python"],
+        watching: &["prometheus", "alertmanager"],
     },
     Manager {
         program: "brew",
@@ -133,15 +168,18 @@ const MANAGERS: [Manager; 4] = [
         postgres: &["postgresql@17"],
         redis: &["redis"],
         scripting: &["node", "python"],
+        watching: &["prometheus", "alertmanager"],
     },
 ];
 
 /// Installs Node.js and Python with the system's package manager, where it has one that is known here.
 pub(crate) fn install_scripting() -> Result<()> {
-    match MANAGERS.iter().find(|manager| which(manager.program).is_some()) {
-        Some(manager) => manager.install(manager.scripting),
-        None => Ok(()),
-    }
+    manager().map_or(Ok(()), |manager| manager.install(manager.scripting))
+}
+
+/// The package manager of this system, where it is known here.
+fn manager() -> Option<&'static Manager> {
+    MANAGERS.iter().find(|manager| which(manager.program).is_some())
 }
 
 impl Manager {

@@ -53,7 +53,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 }
 
 /// Finds the rule files and their tests, which are told apart by what they hold.
-fn alert_rules() -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+pub(crate) fn alert_rules() -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let (mut rules, mut tests) = (Vec::new(), Vec::new());
     let mut folders = vec![root().join("observability/prometheus")];
     while let Some(folder) = folders.pop() {

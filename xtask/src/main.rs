@@ -6,11 +6,13 @@ mod bench;
 mod child;
 mod install;
 mod lint;
+mod observability;
 mod openapi;
 mod prove;
 mod services;
 mod test;
 mod tidy;
+mod tools;
 
 use std::env;
 use std::ffi::OsString;
@@ -28,6 +30,9 @@ Commands:
   openapi                               hold a server against its OpenAPI description, with Redocly and
                                         Schemathesis, which npm and pip install below target/; part of
                                         `test` unless packages or tests are chosen
+  observability                         hold Prometheus' and Alertmanager's files against their tools, the
+                                        dashboards against Grafana's schema (Node.js), and all of it against
+                                        a system that runs; part of `test` unless packages or tests are chosen
   services                              start the same instances, print their addresses as environment
                                         lines, stop them on Ctrl-C or when standard input ends
   tidy                                  hold the repository to its invariants
@@ -58,6 +63,7 @@ fn main() -> ExitCode {
         (Some("test"), _) => test::run(&rest),
         (Some("services"), true) => services::run(),
         (Some("openapi"), true) => openapi::run(),
+        (Some("observability"), true) => observability::run(),
         (Some("tidy"), true) => tidy::run(),
         (Some("lint"), true) => lint::run(),
         (Some("bench"), _) => match bench::Options::parse(&rest) {
@@ -68,7 +74,7 @@ fn main() -> ExitCode {
             Ok(options) => prove::run(&options),
             Err(problem) => return usage(&problem),
         },
-        (Some(command @ ("help" | "services" | "tidy" | "lint" | "openapi")), false) => {
+        (Some(command @ ("help" | "services" | "tidy" | "lint" | "openapi" | "observability")), false) => {
             return usage(&format!("`{command}` takes no arguments"));
         }
         (Some(command), _) => return usage(&format!("there is no command `{command}`")),

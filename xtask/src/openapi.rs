@@ -1,9 +1,8 @@
 //! Holds the running API against its own description: Redocly judges the document, Schemathesis the server.
 
-use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,14 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::child::{Guarded, Stop};
+use crate::tools::{self, npm, once, succeed};
 use crate::{cargo, install, root, target, which};
 
 const REDOCLY: &str = "@redocly/cli@2.31.4";
 const OLDEST_NODE: (u32, u32) = (20, 19);
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
-/// Where systems keep the authorities that they trust.
-const SYSTEM_AUTHORITIES: [&str; 2] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -39,8 +36,7 @@ pub(crate) fn check() -> Result<ExitCode> {
         eprintln!("xtask: {problem:#}");
     }
     if let Err(problem) = has_tools() {
-        let must = ["CI", "REQUIRE_SERVICES"].iter().any(|name| env::var_os(name).is_some());
-        ensure!(!must, "{problem}");
+        ensure!(!tools::are_required(), "{problem}");
         eprintln!("xtask: SKIPPED the checks of the API against its description: {problem}.");
         return Ok(ExitCode::SUCCESS);
     }
@@ -97,18 +93,7 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 fn install_redocly() -> Result<PathBuf> {
     let folder = target().join("redocly");
     let program = folder.join("node_modules/.bin/redocly");
-    once(&folder, REDOCLY, || {
-        eprintln!("xtask: installing {REDOCLY} with npm into {}", folder.display());
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]);
-        npm.args(["--fetch-retries=1", "--fetch-timeout=60000", "--prefix"]);
-        // Node.js brings authorities of its own; those of the system count, too, as everywhere else.
-        let system = SYSTEM_AUTHORITIES.iter().find(|file| Path::new(file).exists());
-        if let Some(file) = system.filter(|_| env::var_os("NODE_EXTRA_CA_CERTS").is_none()) {
-            npm.env("NODE_EXTRA_CA_CERTS", file);
-        }
-        succeed(npm.arg(&folder).arg(REDOCLY))
-    })?;
+    npm(&folder, &[REDOCLY])?;
     Ok(program)
 }
 
@@ -124,25 +109,6 @@ fn install_schemathesis() -> Result<PathBuf> {
         succeed(pip.arg(&requirements))
     })?;
     Ok(folder.join("bin/st"))
-}
-
-/// Installs into a folder unless exactly this is there already.
-fn once(folder: &Path, what: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
-    let mark = folder.join("installed");
-    if fs::read_to_string(&mark).is_ok_and(|there| there == what) {
-        return Ok(());
-    }
-    fs::create_dir_all(folder).with_context(|| format!("{} could not be created", folder.display()))?;
-    install()?;
-    fs::write(&mark, what).with_context(|| format!("{} could not be written", mark.display()))
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr())).status();
-    let status = status.with_context(|| format!("`{name}` could not be started"))?;
-    ensure!(status.success(), "`{name}` failed, see above");
-    Ok(())
 }
 
 /// A server with an empty database and one admin.

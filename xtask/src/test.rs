@@ -1,36 +1,58 @@
 //! Runs every suite on private services.
 
 use std::io::{BufRead, BufReader, Read, Write, stdout};
-use std::process::{ExitCode, Stdio};
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cargo;
 use crate::child::{Guarded, Stop};
-use crate::openapi;
 use crate::services::{Durability, Services};
+use crate::{cargo, observability, openapi};
 
 /// Runs `cargo test` with the given arguments, on the whole workspace unless they choose packages.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let services = Services::start(Durability::Throwaway)?;
-    // Some tests run the programs themselves, also those of other crates, which `cargo test` does not build.
-    let mut build = cargo();
-    build.args(["build", "--workspace", "--bins"]);
-    let built = Guarded::spawn(&mut build, Stop::Terminate, None)?.wait()?;
-    if !built.success() {
+    if !build()? {
         eprintln!("xtask: the build failed, so no test ran.");
         return Ok(ExitCode::FAILURE);
     }
+    let (status, totals) = suites(&services, arguments, &[])?;
+    // A choice of tests is a choice against these two.
+    let whole = arguments.is_empty();
+    let watched = if whole { observability::check(&services) } else { Ok(ExitCode::SUCCESS) };
+    drop(services);
+    let described = if whole { openapi::check() } else { Ok(ExitCode::SUCCESS) };
+    println!("tests: {} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.ignored);
+    if !status.success() {
+        let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+        return Ok(ExitCode::from(code));
+    }
+    if watched? == ExitCode::SUCCESS { described } else { Ok(ExitCode::FAILURE) }
+}
 
+/// Builds all programs: some tests run them, also those of other crates, which `cargo test` does not build.
+pub(crate) fn build() -> Result<bool> {
+    let mut build = cargo();
+    build.args(["build", "--workspace", "--bins"]);
+    Ok(Guarded::spawn(&mut build, Stop::Terminate, None)?.wait()?.success())
+}
+
+/// Runs `cargo test` on these services, with further variables.
+pub(crate) fn suites(
+    services: &Services,
+    arguments: &[String],
+    variables: &[(&str, &Path)],
+) -> Result<(ExitStatus, Totals)> {
     let mut test = cargo();
     test.args(["test", "--no-fail-fast"]);
     test.args((!chooses_packages(arguments)).then_some("--workspace"));
     test.args(arguments).envs(services.environment()).env("REQUIRE_SERVICES", "1").stdout(Stdio::piped());
     let scratch = services.test_scratch()?;
-    test.env("TEST_SCRATCH", &scratch);
+    test.env("TEST_SCRATCH", &scratch).envs(variables.iter().copied());
     let mut guard = Guarded::spawn(&mut test, Stop::Terminate, Some(&scratch))?;
     let output = guard.child().stdout.take().context("cargo test has no output")?;
     let (sender, totals) = mpsc::channel();
@@ -39,15 +61,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let totals = totals
         .recv_timeout(Duration::from_secs(10))
         .context("a process that a test left behind still holds the output: have the test stop it")??;
-    drop(services);
-    // A choice of tests is a choice against this one.
-    let described = if arguments.is_empty() { openapi::check() } else { Ok(ExitCode::SUCCESS) };
-    println!("tests: {} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.ignored);
-    if status.success() {
-        return described;
-    }
-    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-    Ok(ExitCode::from(code))
+    Ok((status, totals))
 }
 
 /// Copies the output as it comes, and sums up the results in it.
@@ -71,7 +85,7 @@ fn chooses_packages(arguments: &[String]) -> bool {
 
 /// Sums over the suites, since `cargo test` gives a result for each and none for all.
 #[derive(Default, Debug, PartialEq)]
-struct Totals {
+pub(crate) struct Totals {
     passed: u32,
     failed: u32,
     ignored: u32,
