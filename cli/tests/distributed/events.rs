@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::services::free_port;
 use crate::system::{ERIK, IN_TIME, System};
 
-const ADA: &str = "ada@example.org";
+pub(crate) const ADA: &str = "ada@example.org";
 
 /// A stream that is being read.
 struct Stream {
@@ -61,7 +61,7 @@ impl Stream {
 }
 
 /// Takes every request, and passes on its body.
-async fn receive() -> (String, mpsc::UnboundedReceiver<Value>) {
+pub(crate) async fn receive() -> (String, mpsc::UnboundedReceiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
     let (send, received) = mpsc::unbounded_channel();

@@ -25,4 +25,5 @@ mod services;
 mod smtp;
 mod system;
 mod traces;
+mod watched;
 mod workers;

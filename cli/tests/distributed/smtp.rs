@@ -18,6 +18,8 @@ pub(crate) struct Mail {
     pub(crate) ticket: String,
     pub(crate) message_id: String,
     pub(crate) subject: String,
+    /// All of it, in one line where lines were only broken for the way.
+    pub(crate) text: String,
     /// When it was complete.
     pub(crate) at: Timestamp,
 }
@@ -215,6 +217,7 @@ impl Mail {
             ticket: header("X-Dogwatch-Ticket"),
             message_id: header("Message-ID"),
             subject: header("Subject"),
+            text: text.replace("=\r\n", "").replace("=3D", "="),
             at: shared::time::wall(),
         }
     }

@@ -1,0 +1,86 @@
+//! A little of everything that users do, and of what goes wrong.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use shared::domain::job::{Job, SendMail};
+use shared::store::{jobs, workers};
+use shared::testkit::eventually;
+
+use crate::events::{ADA, receive};
+use crate::smtp::Verdict;
+use crate::system::{ERIK, IN_TIME, RITA, System, Ticket};
+
+/// Users of a system, round by round.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    token: String,
+    /// Those of the last round, which breached meanwhile.
+    breached: Vec<Ticket>,
+}
+
+impl Traffic {
+    /// An admin has a webhook, and Erik an address that the mail server does not know.
+    pub(crate) async fn begin(system: &System) -> Self {
+        let added =
+            system.dogwatch(&["user", "add", "--email", ADA, "--name", "Ada", "--role", "admin"]).await;
+        assert!(added.status.success(), "{added:?}");
+        let token = system.dogwatch(&["token", "--email", ADA, "--ttl", "1h"]).await;
+        let token = String::from_utf8(token.stdout).expect("UTF-8").trim().to_owned();
+        let (url, _) = receive().await;
+        let hook = json!({ "name": "Test", "url": url, "types": ["ticket.created", "sla.breached"] });
+        let (status, made) = system.ask(&token, Method::POST, "/webhooks", Some(&hook)).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        system.smtp.refuse(Some(ERIK));
+        Self { token, breached: Vec::new() }
+    }
+
+    /// Two tickets that will breach, and those before them acknowledged; one that is answered and resolved in time,
+    /// and one that waits; a few reads, an import, and what the API refuses.
+    pub(crate) async fn round(&mut self, system: &System) {
+        for ticket in std::mem::take(&mut self.breached) {
+            system.breach(&ticket).await;
+            let path = format!("/tickets/{}/acknowledge", ticket.key);
+            system.call(ERIK, Method::POST, &path, None).await;
+        }
+        self.breached = vec![system.open("critical").await, system.open("critical").await];
+        let quick = system.open("medium").await;
+        let comment = json!({ "content": "We are looking into it.", "is_internal": false });
+        change(system, &quick, "comments", comment).await;
+        change(system, &quick, "resolve", json!({})).await;
+        system.open("high").await;
+        system.call(RITA, Method::GET, "/tickets?q=checkout&count=true", None).await;
+        system.call(RITA, Method::GET, &format!("/tickets/{}/sla", quick.key), None).await;
+        let file = "title,priority\nOne of many,low\nAnother,low\n".to_owned();
+        let (status, answer) = system.upload(ERIK, "/tickets/import", "text/csv", file).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        for (path, body, refused) in [
+            ("/tickets/INC-999999/resolve", json!({}), StatusCode::NOT_FOUND),
+            ("/tickets", json!({ "title": "" }), StatusCode::UNPROCESSABLE_ENTITY),
+        ] {
+            let (status, answer) = system.ask(&self.token, Method::POST, path, Some(&body)).await;
+            assert_eq!(status, refused, "{answer}");
+        }
+    }
+
+    /// Kills a worker while it sends a mail, which another sends then; returns its name.
+    pub(crate) async fn kill_a_worker(&self, system: &mut System) -> String {
+        system.smtp.hold("ticket.resolved");
+        let ticket = system.open("low").await;
+        change(system, &ticket, "resolve", json!({})).await;
+        let held = async || (!system.smtp.held().is_empty()).then_some(());
+        eventually("a mail is being sent", IN_TIME, held).await;
+        let listed = jobs::list(&system.db, 1_000).await.expect("jobs");
+        let job = listed.iter().find(|job| job.kind == SendMail::KIND && job.state == "running");
+        let holder = job.and_then(|job| job.worker_id).expect("somebody sends it");
+        let listed = workers::list(&system.db).await.expect("workers");
+        let victim = listed.iter().find(|worker| worker.id == holder).expect("it lives").host.clone();
+        system.part(&victim).kill().await;
+        system.smtp.release(|_| Verdict::Accept);
+        system.mailed(&ticket, "ticket.resolved", 1, IN_TIME).await;
+        victim
+    }
+}
+
+async fn change(system: &System, ticket: &Ticket, what: &str, body: serde_json::Value) {
+    system.call(RITA, Method::POST, &format!("/tickets/{}/{what}", ticket.key), Some(&body)).await;
+}
