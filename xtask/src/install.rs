@@ -22,9 +22,9 @@ pub(crate) struct Binaries {
 
 /// Says where the programs are that watch Dogwatch.
 pub(crate) struct Watchers {
-    pub(crate) prometheus: PathBuf,
+    prometheus: PathBuf,
     pub(crate) promtool: PathBuf,
-    pub(crate) alertmanager: PathBuf,
+    alertmanager: PathBuf,
     pub(crate) amtool: PathBuf,
 }
 
@@ -40,7 +40,8 @@ impl Watchers {
         Self::find().context("install Prometheus and Alertmanager, with promtool and amtool, then try again")
     }
 
-    fn find() -> Option<Self> {
+    /// Finds them all where they are installed.
+    pub(crate) fn find() -> Option<Self> {
         Some(Self {
             prometheus: which("prometheus")?,
             promtool: which("promtool")?,
@@ -48,6 +49,15 @@ impl Watchers {
             alertmanager: which("prometheus-alertmanager").or_else(|| which("alertmanager"))?,
             amtool: which("amtool")?,
         })
+    }
+
+    /// Returns the variables by which the tests find them.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 3] {
+        [
+            ("TEST_PROMETHEUS", self.prometheus.display().to_string()),
+            ("TEST_PROMTOOL", self.promtool.display().to_string()),
+            ("TEST_ALERTMANAGER", self.alertmanager.display().to_string()),
+        ]
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn check(services: &Services) -> Result<ExitCode> {
             failed.extend(files(&watchers)?);
             eprintln!("xtask: having a system watched by Prometheus and Alertmanager (about three minutes)");
             let arguments = WATCHED.map(str::to_owned);
-            let (status, _) = test::suites(services, &arguments, &environment(&watchers))?;
+            let (status, _) = test::suites(services, &arguments)?;
             failed.extend((!status.success()).then_some("a watched system"));
         }
         Err(problem) => skip("Prometheus and Alertmanager", &problem)?,
@@ -59,15 +59,6 @@ fn skip(what: &str, problem: &anyhow::Error) -> Result<()> {
     ensure!(!tools::are_required(), "{problem:#}");
     eprintln!("xtask: SKIPPED the checks by {what}: {problem:#}.");
     Ok(())
-}
-
-/// What the live test needs to know about the programs.
-fn environment(watchers: &Watchers) -> [(&'static str, &Path); 3] {
-    [
-        ("TEST_PROMETHEUS", &watchers.prometheus),
-        ("TEST_PROMTOOL", &watchers.promtool),
-        ("TEST_ALERTMANAGER", &watchers.alertmanager),
-    ]
 }
 
 /// Judges the files of Prometheus and Alertmanager, and names the checks that failed.

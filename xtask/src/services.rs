@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::child::{Guarded, Stop};
-use crate::install::{Binaries, id, is_root};
+use crate::install::{Binaries, Watchers, id, is_root};
 use crate::target;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -95,6 +95,9 @@ impl Services {
             ("TEST_POSTGRES_BIN", self.binaries.postgres.display().to_string()),
             ("TEST_REDIS_SERVER", self.binaries.redis.display().to_string()),
         ];
+        if let Some(watchers) = Watchers::find() {
+            variables.extend(watchers.environment());
+        }
         if let Some((uid, gid)) = self.scratch.owner {
             variables.push(("TEST_POSTGRES_UID", uid.to_string()));
             variables.push(("TEST_POSTGRES_GID", gid.to_string()));

@@ -1,7 +1,6 @@
 //! Runs every suite on private services.
 
 use std::io::{BufRead, BufReader, Read, Write, stdout};
-use std::path::Path;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -20,7 +19,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         eprintln!("xtask: the build failed, so no test ran.");
         return Ok(ExitCode::FAILURE);
     }
-    let (status, totals) = suites(&services, arguments, &[])?;
+    let (status, totals) = suites(&services, arguments)?;
     // A choice of tests is a choice against these two.
     let whole = arguments.is_empty();
     let watched = if whole { observability::check(&services) } else { Ok(ExitCode::SUCCESS) };
@@ -41,18 +40,14 @@ pub(crate) fn build() -> Result<bool> {
     Ok(Guarded::spawn(&mut build, Stop::Terminate, None)?.wait()?.success())
 }
 
-/// Runs `cargo test` on these services, with further variables.
-pub(crate) fn suites(
-    services: &Services,
-    arguments: &[String],
-    variables: &[(&str, &Path)],
-) -> Result<(ExitStatus, Totals)> {
+/// Runs `cargo test` on these services.
+pub(crate) fn suites(services: &Services, arguments: &[String]) -> Result<(ExitStatus, Totals)> {
     let mut test = cargo();
     test.args(["test", "--no-fail-fast"]);
     test.args((!chooses_packages(arguments)).then_some("--workspace"));
     test.args(arguments).envs(services.environment()).env("REQUIRE_SERVICES", "1").stdout(Stdio::piped());
     let scratch = services.test_scratch()?;
-    test.env("TEST_SCRATCH", &scratch).envs(variables.iter().copied());
+    test.env("TEST_SCRATCH", &scratch);
     let mut guard = Guarded::spawn(&mut test, Stop::Terminate, Some(&scratch))?;
     let output = guard.child().stdout.take().context("cargo test has no output")?;
     let (sender, totals) = mpsc::channel();
