@@ -15,6 +15,7 @@ mod fields;
 mod import;
 mod labels;
 mod replan;
+mod verdicts;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use crate::domain::sla::{Command, Event, Metric};
 use crate::domain::span;
 use crate::domain::ticket::{Category, Priority, Status, clock_events};
 use crate::ids::{DefinitionId, ImportId, TicketId, UserId};
+use crate::metrics::ACKNOWLEDGED_AFTER;
 use crate::time::{Clock, Timestamp};
 
 pub use actor::{Actor, Who};
@@ -306,7 +308,10 @@ impl Desk {
         ticket.acknowledged_as = actor.address().map(str::to_owned);
         // Waits for a sweep that is just opening the escalation, and keeps others out until this is committed.
         sla_clocks::lock_of_ticket(tx, id).await?;
-        escalations::stop(tx, id, StopReason::Acknowledged, now).await?;
+        if let Some(opened) = escalations::stop(tx, id, StopReason::Acknowledged, now).await? {
+            let (priority, after) = (ticket.priority.as_str(), (now - opened).as_seconds_f64());
+            tx.measure(move || ACKNOWLEDGED_AFTER.of([priority]).record(after));
+        }
         self.store(tx, &before, ticket, actor, now).await
     }
 

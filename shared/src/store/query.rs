@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Result;
 use super::db::{Db, Inner, Tx};
+use super::statement::Statement;
 use crate::time::Timestamp;
 
 /// SQLite takes at most 32,766 variables a statement; chunks stay far below and let the statement cache work.
@@ -184,26 +185,28 @@ pub fn query(sql: &'static str) -> Query {
 }
 
 macro_rules! run {
-    ($query:expr, $on:expr, $with:ident :: <$row:ty>, $method:ident) => {
-        match $on {
+    ($query:expr, $on:expr, $with:ident :: <$row:ty>, $method:ident) => {{
+        let (query, on) = ($query, $on);
+        let statement = Statement::of(on.is_sqlite(), &query.sql);
+        match on {
             Target::Db(Db::Postgres(pool)) => {
-                let (sql, arguments) = $query.for_postgres();
-                sqlx::$with::<Postgres, $row, _>(sql, arguments).$method(pool).await?
+                let (sql, arguments) = query.for_postgres();
+                statement.run(sqlx::$with::<Postgres, $row, _>(sql, arguments).$method(pool)).await?
             }
             Target::Db(Db::Sqlite { reader, .. }) => {
-                let (sql, arguments) = $query.for_sqlite();
-                sqlx::$with::<Sqlite, $row, _>(sql, arguments).$method(reader).await?
+                let (sql, arguments) = query.for_sqlite();
+                statement.run(sqlx::$with::<Sqlite, $row, _>(sql, arguments).$method(reader)).await?
             }
             Target::Tx(Tx { inner: Inner::Postgres(tx), .. }) => {
-                let (sql, arguments) = $query.for_postgres();
-                sqlx::$with::<Postgres, $row, _>(sql, arguments).$method(&mut **tx).await?
+                let (sql, arguments) = query.for_postgres();
+                statement.run(sqlx::$with::<Postgres, $row, _>(sql, arguments).$method(&mut **tx)).await?
             }
             Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }) => {
-                let (sql, arguments) = $query.for_sqlite();
-                sqlx::$with::<Sqlite, $row, _>(sql, arguments).$method(&mut **tx).await?
+                let (sql, arguments) = query.for_sqlite();
+                statement.run(sqlx::$with::<Sqlite, $row, _>(sql, arguments).$method(&mut **tx)).await?
             }
         }
-    };
+    }};
 }
 
 impl Query {
@@ -301,15 +304,18 @@ impl Query {
     /// See [`Error`](super::Error).
     pub async fn execute(self, tx: &mut Tx) -> Result<u64> {
         let mut changed = 0;
-        for query in self.chunks(matches!(tx.inner, Inner::Sqlite(_))) {
+        for query in self.chunks(tx.is_sqlite()) {
+            let statement = Statement::of(tx.is_sqlite(), &query.sql);
             changed += match &mut tx.inner {
                 Inner::Postgres(tx) => {
                     let (sql, arguments) = query.for_postgres();
-                    sqlx::query_with::<Postgres, _>(sql, arguments).execute(&mut **tx).await?.rows_affected()
+                    let execute = sqlx::query_with::<Postgres, _>(sql, arguments).execute(&mut **tx);
+                    statement.run(execute).await?.rows_affected()
                 }
                 Inner::Sqlite(tx) => {
                     let (sql, arguments) = query.for_sqlite();
-                    sqlx::query_with::<Sqlite, _>(sql, arguments).execute(&mut **tx).await?.rows_affected()
+                    let execute = sqlx::query_with::<Sqlite, _>(sql, arguments).execute(&mut **tx);
+                    statement.run(execute).await?.rows_affected()
                 }
             };
         }
@@ -371,8 +377,11 @@ impl Query {
 }
 
 impl Target<'_> {
-    fn is_sqlite(&self) -> bool {
-        matches!(self, Target::Db(Db::Sqlite { .. }) | Target::Tx(Tx { inner: Inner::Sqlite(_), .. }))
+    const fn is_sqlite(&self) -> bool {
+        match self {
+            Target::Db(db) => matches!(db, Db::Sqlite { .. }),
+            Target::Tx(tx) => tx.is_sqlite(),
+        }
     }
 }
 
