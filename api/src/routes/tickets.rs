@@ -88,13 +88,10 @@ async fn change<F: FnOnce(&mut Ticket)>(
 ) -> Result<Response, ApiError> {
     let expected = call.expects(edit.version)?;
     let id = call.ticket(name).await?.id;
-    let (desk, actor) = (&call.app.process.desk, call.actor());
+    let (desk, labels) = (&call.app.process.desk, edit.labels.as_deref());
     let mut tx = call.begin().await?;
-    let edited = desk.edit(&mut tx, id, expected, &actor, edit.change).await;
-    let mut ticket = edited.map_err(|error| call.refused(error))?;
-    if let Some(labels) = edit.labels {
-        ticket = desk.relabel(&mut tx, id, None, &actor, &labels).await?;
-    }
+    let revised = desk.revise(&mut tx, id, expected, &call.actor(), edit.change, labels).await;
+    let ticket = revised.map_err(|error| call.refused(error))?;
     answer(call, tx, ticket).await
 }
 
