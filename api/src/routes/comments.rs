@@ -128,7 +128,7 @@ pub(super) async fn post_comment(
     let internal = form.flag("is_internal").flatten().unwrap_or(false);
     form.finish()?;
     let remark = Remark { content: content.unwrap_or_default(), internal };
-    let id = call.ticket(&name).await?.id;
+    let id = call.ticket_id(&name).await?;
     let mut tx = call.begin().await?;
     let comment = call.app.process.desk.comment(&mut tx, id, &call.actor(), remark).await?;
     let view = CommentView::new(comment, Some(call.user.name.clone()));

@@ -87,7 +87,7 @@ async fn change<F: FnOnce(&mut Ticket)>(
     edit: Edit<F>,
 ) -> Result<Response, ApiError> {
     let expected = call.expects(edit.version)?;
-    let id = call.ticket(name).await?.id;
+    let id = call.ticket_id(name).await?;
     let (desk, labels) = (&call.app.process.desk, edit.labels.as_deref());
     let mut tx = call.begin().await?;
     let revised = desk.revise(&mut tx, id, expected, &call.actor(), edit.change, labels).await;
@@ -113,7 +113,7 @@ pub(super) async fn replace_labels(
     let version = form.number("version", 1..=i64::MAX);
     form.finish()?;
     let expected = call.expects(version)?;
-    let id = call.ticket(&name).await?.id;
+    let id = call.ticket_id(&name).await?;
     let mut tx = call.begin().await?;
     let relabelled = call.app.process.desk.relabel(&mut tx, id, expected, &call.actor(), &labels).await;
     let ticket = relabelled.map_err(|error| call.refused(error))?;
@@ -127,7 +127,7 @@ pub(super) async fn replace_labels(
 )]
 pub(super) async fn delete_ticket(call: Call, Name(name): Name) -> Result<Response, ApiError> {
     let expected = call.expects(None)?;
-    let id = call.ticket(&name).await?.id;
+    let id = call.ticket_id(&name).await?;
     let mut tx = call.begin().await?;
     let deleted = call.app.process.desk.delete(&mut tx, id, expected, &call.actor()).await;
     deleted.map_err(|error| call.refused(error))?;
