@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use shared::domain::access::Standing;
+use shared::domain::access::{Action, Standing};
 use shared::store::tickets::{self, Ticket};
 use shared::store::{Tx, desk};
 
@@ -25,7 +25,7 @@ pub(super) async fn open_ticket(call: Call, Body(form): Body) -> Result<Response
     let given = Standing { assignee: draft.assignee_id, team: draft.team_id, ..nobody };
     // Asked here as well, so that one who may not does not hold up the batch it would be in.
     if !call.caller.may_give(&nobody, &given) {
-        return Err(ApiError::Forbidden(desk::ASSIGNMENT_REFUSED));
+        return Err(ApiError::Forbidden(desk::refusal(Action::Assign)));
     }
     let labels = draft.labels.clone();
     if call.claim.is_none() {

@@ -36,7 +36,7 @@ use crate::ids::{DefinitionId, ImportId, TicketId, UserId};
 use crate::time::{Clock, Timestamp};
 
 pub use actor::{Actor, Who};
-pub use assignment::{Assignment, REFUSED as ASSIGNMENT_REFUSED};
+pub use assignment::Assignment;
 pub use attachments::NewFile;
 pub use audit::{Audit, Mismatch};
 pub use bulk::Refusal;

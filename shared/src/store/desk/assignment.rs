@@ -7,7 +7,7 @@ use crate::store::db::Tx;
 use crate::store::tickets::Ticket;
 
 /// What is answered to those whose role does not allow an assignment.
-pub const REFUSED: &str = "Your role does not allow this assignment: engineers take tickets themselves, seniors give them within their teams.";
+pub(super) const REFUSED: &str = "Your role does not allow this assignment: engineers take tickets themselves, seniors give them within their teams.";
 
 /// Whom to give a ticket to; what is `None` stays, `Some(None)` takes it away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
