@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod acknowledgements;
 pub mod api_keys;
 pub mod attachments;
+pub mod belonging;
 pub mod clocks;
 pub mod comments;
 pub mod contacts;

@@ -376,6 +376,31 @@ impl Query {
     }
 }
 
+impl Query {
+    /// Appends how a list ends that is in the order of its identifiers: behind one of them, if it is given, and at most
+    /// `limit`. The statement must have a condition already.
+    #[must_use]
+    pub(super) fn page(self, descending: bool, after: Option<impl Into<Value>>, limit: i64) -> Self {
+        let (behind, order) = if descending {
+            (" AND id < ", " ORDER BY id DESC LIMIT ")
+        } else {
+            (" AND id > ", " ORDER BY id LIMIT ")
+        };
+        let query = match after {
+            Some(after) => self.push(behind).push_bind(after),
+            None => self,
+        };
+        query.push(order).push_bind(limit)
+    }
+
+    /// Appends how a list ends whose newest come first: those before one of them, if it is given, without the first
+    /// `offset`, and at most `limit`. The statement must have a condition already.
+    #[must_use]
+    pub(super) fn newest_first(self, before: Option<impl Into<Value>>, limit: i64, offset: i64) -> Self {
+        self.page(true, before, limit).push(" OFFSET ").push_bind(offset)
+    }
+}
+
 impl Target<'_> {
     const fn is_sqlite(&self) -> bool {
         match self {

@@ -321,6 +321,6 @@ async fn roles_are_asked_for_those_who_can_sign_in(t: Testbed) {
         users::with_role(&t.db, t.staff.role).await.unwrap().into_iter().map(|user| user.id).collect()
     };
     assert_eq!(with().await, [t.staff.id]);
-    write(&t, async |tx| users::disable(tx, &t.staff.email, t.now()).await).await;
+    t.disable(&t.staff.email).await;
     assert_eq!(with().await, []);
 }
