@@ -1,5 +1,7 @@
 //! Holds the repository to its invariants; every rule looks only at the loaded tree.
 
+mod alerts;
+mod dashboards;
 mod documents;
 mod layers;
 mod migrations;
@@ -34,6 +36,12 @@ const RULES: &[Rule] = &[
     documents::the_architecture_page_is_short,
     documents::named_paths_exist,
     documents::every_variable_is_documented,
+    dashboards::dashboards_pass_the_linter,
+    dashboards::panels_have_their_places,
+    alerts::alerts_lead_somewhere,
+    alerts::links_of_dashboards_resolve,
+    alerts::the_runbook_names_what_exists,
+    alerts::metrics_are_documented,
 ];
 
 /// Says what is wrong where, and what to do about it.
