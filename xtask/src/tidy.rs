@@ -1,8 +1,11 @@
 //! Holds the repository to its invariants; every rule looks only at the loaded tree.
 
+mod alerts;
+mod dashboards;
 mod documents;
 mod layers;
 mod migrations;
+mod observed;
 mod source;
 mod style;
 mod tree;
@@ -24,12 +27,21 @@ const RULES: &[Rule] = &[
     layers::web_and_mail_have_one_home,
     migrations::every_migration_has_its_namesake,
     migrations::every_store_function_is_exercised,
+    observed::metrics_stand_in_the_catalogue,
+    observed::every_metric_is_measured,
+    observed::every_log_event_is_documented,
     style::no_shortcuts,
     style::tests_do_not_sleep,
     style::files_are_short,
     documents::the_architecture_page_is_short,
     documents::named_paths_exist,
     documents::every_variable_is_documented,
+    dashboards::dashboards_pass_the_linter,
+    dashboards::panels_have_their_places,
+    alerts::alerts_lead_somewhere,
+    alerts::links_of_dashboards_resolve,
+    alerts::the_runbook_names_what_exists,
+    alerts::metrics_are_documented,
 ];
 
 /// Says what is wrong where, and what to do about it.
