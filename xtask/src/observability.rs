@@ -15,7 +15,7 @@ use crate::{lint, root, target, test, tools, which};
 const PACKAGES: [&str; 2] = ["@grafana/schema@12.1.1", "typescript@5.9.3"];
 
 /// The test that has a system watched. Nothing else may run beside it: alerts tell of a busy machine, too.
-const WATCHED: [&str; 7] = ["-p", "dogwatch", "--test", "distributed", "--", "--ignored", "watched"];
+const WATCHED: [&str; 5] = ["--test", "distributed", "--", "--ignored", "watched"];
 
 /// Checks everything on services that it starts itself, after building the programs.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -27,16 +27,6 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// Checks everything on the programs that were built; skips loudly what it has no tools for.
 pub(crate) fn check(services: &Services) -> Result<ExitCode> {
     let mut failed = Vec::new();
-    match Watchers::ensure() {
-        Ok(watchers) => {
-            failed.extend(files(&watchers)?);
-            eprintln!("xtask: having a system watched by Prometheus and Alertmanager (about three minutes)");
-            let arguments = WATCHED.map(str::to_owned);
-            let (status, _) = test::suites(services, &arguments)?;
-            failed.extend((!status.success()).then_some("a watched system"));
-        }
-        Err(problem) => skip("Prometheus and Alertmanager", &problem)?,
-    }
     if !has_node()
         && let Err(problem) = install::install_scripting()
     {
@@ -46,6 +36,15 @@ pub(crate) fn check(services: &Services) -> Result<ExitCode> {
         failed.extend((!dashboards()?).then_some("the dashboards' schema"));
     } else {
         skip("Grafana's schema", &anyhow::anyhow!("install Node.js and npm, then try again"))?;
+    }
+    match Watchers::ensure() {
+        Ok(watchers) => {
+            failed.extend(files(&watchers)?);
+            eprintln!("xtask: having a system watched by Prometheus and Alertmanager (two to three minutes)");
+            let (status, _) = test::suites(services, &WATCHED.map(str::to_owned))?;
+            failed.extend((!status.success()).then_some("a watched system"));
+        }
+        Err(problem) => skip("Prometheus and Alertmanager", &problem)?,
     }
     if failed.is_empty() {
         println!("observability: all is well");

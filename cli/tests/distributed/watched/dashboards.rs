@@ -128,3 +128,15 @@ fn fill(query: &str, variables: &[(String, String)]) -> String {
     }
     query
 }
+
+#[test]
+fn a_choice_of_everything_is_written_as_grafana_writes_it() {
+    let all = alternatives(&["/tickets/{id}", "none"]);
+    assert_eq!(all, r"(/tickets/\\{id\\}|none)");
+    let variables =
+        [("routes", "none"), ("route", &*all)].map(|(name, value)| (name.into(), value.to_owned()));
+    assert_eq!(
+        fill(r#"up{a=~"$route",b=~"${routes:regex}"}"#, &variables),
+        format!(r#"up{{a=~"{all}",b=~"none"}}"#)
+    );
+}

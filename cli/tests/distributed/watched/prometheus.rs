@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
+use super::catalogue::Labels;
 use crate::services::{self, free_port, log, setting};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -132,22 +133,19 @@ impl Prometheus {
         }
     }
 
-    /// The series that a query has had since the beginning, with their numbers.
-    pub(crate) async fn graph(&self, query: &str) -> Result<Vec<Series>, String> {
+    /// Whether a query has had any number since the beginning.
+    pub(crate) async fn has_data(&self, query: &str) -> Result<bool, String> {
         let (start, end) = (self.began.to_rfc3339(), shared::time::wall().to_rfc3339());
         let parameters = [("query", query), ("start", &start), ("end", &end), ("step", STEP)];
         let data = self.get("/api/v1/query_range", &parameters).await?;
-        Ok(data["result"].as_array().expect("series").iter().map(Series::read).collect())
+        let series = data["result"].as_array().expect("series").iter();
+        let mut values = series.flat_map(|series| series["values"].as_array().expect("values"));
+        Ok(values.any(|value| value[1].as_str().is_some_and(|number| number != "NaN")))
     }
 
-    /// Whether a query has had any number since the beginning.
-    pub(crate) async fn has_data(&self, query: &str) -> Result<bool, String> {
-        Ok(self.graph(query).await?.iter().any(|series| !series.numbers.is_empty()))
-    }
-
-    /// Every time series that was scraped from Dogwatch, by its labels.
-    pub(crate) async fn scraped(&self) -> Vec<BTreeMap<String, String>> {
-        let of = [("match[]", r#"{job=~"dogwatch-.+"}"#)];
+    /// Every time series that was scraped from Dogwatch, by its labels, without what rules made of them.
+    pub(crate) async fn scraped(&self) -> Vec<Labels> {
+        let of = [("match[]", r#"{job=~"dogwatch-.+",__name__!~"ALERTS.*|.+:.+"}"#)];
         let all = self.get("/api/v1/series", &of).await.expect("series");
         serde_json::from_value(all).expect("labels")
     }
@@ -170,28 +168,9 @@ impl Prometheus {
     pub(crate) async fn sees(&self, targets: usize) {
         let seen = async || {
             let up = self.get("/api/v1/query", &[("query", "sum(up)")]).await.ok()?;
-            (up["result"][0]["value"][1] == targets.to_string()).then_some(())
+            (up["result"][0]["value"][1].as_str()?.parse() == Ok(targets)).then_some(())
         };
         eventually(&format!("{targets} targets are scraped"), SOON, seen).await;
-    }
-}
-
-/// One line of a graph.
-#[derive(Clone, Debug)]
-pub(crate) struct Series {
-    pub(crate) labels: BTreeMap<String, String>,
-    /// Without those that are none.
-    pub(crate) numbers: Vec<f64>,
-}
-
-impl Series {
-    fn read(result: &Value) -> Self {
-        let values = result["values"].as_array().expect("values").iter();
-        let numbers = values.filter_map(|value| value[1].as_str()?.parse().ok());
-        Self {
-            labels: serde_json::from_value(result["metric"].clone()).expect("labels"),
-            numbers: numbers.filter(|number: &f64| !number.is_nan()).collect(),
-        }
     }
 }
 
@@ -213,21 +192,23 @@ pub(crate) struct Rule {
 #[derive(Clone, Debug, serde::Deserialize)]
 pub(crate) struct Alert {
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) annotations: BTreeMap<String, String>,
     /// `pending` or `firing`.
     pub(crate) state: String,
 }
 
-impl Rule {
-    /// The metrics that it names, its own records among them.
-    pub(crate) fn metrics(&self) -> BTreeSet<&str> {
-        let named = |word: &&str| word.starts_with("dogwatch") || word.contains(':') || *word == "up";
-        let part = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
-        // What stands in quotes is a label's value; `5m:1m` is no name.
-        let bare = self.query.split('"').step_by(2);
-        let words = bare.flat_map(|text| text.split(part));
-        words.filter(|word| word.starts_with(char::is_alphabetic)).filter(named).collect()
-    }
+/// The metrics that a query names, recorded ones among them.
+pub(crate) fn metrics_in(query: &str) -> BTreeSet<&str> {
+    let named = |word: &&str| word.starts_with("dogwatch") || word.contains(':') || *word == "up";
+    let part = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
+    // What stands in quotes is a label's value; `5m:1m` is no name.
+    let words = query.split('"').step_by(2).flat_map(|text| text.split(part));
+    words.filter(|word| word.starts_with(char::is_alphabetic)).filter(named).collect()
+}
+
+#[test]
+fn metrics_are_found_in_a_query() {
+    let query = r#"sum by (job) (rate(dogwatch_a_total{job="dogwatch-b"}[5m])) / max_over_time(x:dogwatch_c:max[1h:1m])"#;
+    assert_eq!(metrics_in(query), ["dogwatch_a_total", "x:dogwatch_c:max"].into());
 }
 
 /// Holds metrics in the text format against the linter of Prometheus; says what it finds.
@@ -273,14 +254,11 @@ impl Alertmanager {
         self.program.address.clone()
     }
 
-    /// The names of the groups of alerts that nothing inhibits or silences, each with the names of its alerts.
-    pub(crate) async fn groups(&self) -> Vec<Vec<String>> {
-        let all = [("active", "true"), ("inhibited", "false"), ("silenced", "false")];
-        let groups = self.program.get("/api/v2/alerts/groups", &all).await;
-        let names = |group: &Value| {
-            let alerts = group["alerts"].as_array().expect("alerts").iter();
-            alerts.map(|alert| alert["labels"]["alertname"].as_str().expect("a name").to_owned()).collect()
-        };
-        groups.as_array().expect("groups").iter().map(names).collect()
+    /// The states of the alerts of this name: `active`, or `suppressed` where something silences them.
+    pub(crate) async fn states(&self, name: &str) -> Vec<String> {
+        let filter = format!("alertname={name}");
+        let alerts = self.program.get("/api/v2/alerts", &[("filter", &filter)]).await;
+        let alerts = alerts.as_array().expect("alerts").iter();
+        alerts.map(|alert| alert["status"]["state"].as_str().expect("a state").to_owned()).collect()
     }
 }

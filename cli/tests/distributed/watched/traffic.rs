@@ -53,6 +53,10 @@ impl Traffic {
         let file = "title,priority\nOne of many,low\nAnother,low\n".to_owned();
         let (status, answer) = system.upload(ERIK, "/tickets/import", "text/csv", file).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
+        // What clients make up is no label's value.
+        let made_up = Method::from_bytes(b"BREW").expect("a method");
+        let (status, _) = system.ask(&self.token, made_up, "/made/up/47", None).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
         for (path, body, refused) in [
             ("/tickets/INC-999999/resolve", json!({}), StatusCode::NOT_FOUND),
             ("/tickets", json!({ "title": "" }), StatusCode::UNPROCESSABLE_ENTITY),
