@@ -289,7 +289,8 @@ impl Call {
         definitions::By { actor: Some(self.user.id), now: self.app.process.desk.clock.now() }
     }
 
-    /// Finds the ticket that a path names by identifier or number.
+    /// Reads which ticket a path names by identifier or number. Whether the caller may see it, or there is one at all,
+    /// the desk tells.
     pub(crate) async fn ticket_id(&self, name: &str) -> Result<TicketId, ApiError> {
         if let Ok(id) = name.parse() {
             return Ok(id);

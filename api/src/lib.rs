@@ -24,7 +24,6 @@ mod upload;
 mod views;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use axum::Router;
 use shared::process::{Process, StartError};
@@ -42,7 +41,6 @@ pub async fn run(process: Process) -> Result<(), StartError> {
     let listener = tokio::net::TcpListener::bind(addr).await;
     let listener = listener.map_err(|error| format!("cannot listen on API_ADDR {addr}: {error}"))?;
     let stop = process.stop.clone();
-    tokio::spawn(keep_checking(process.clone()));
     let routes = router(process)?.into_make_service_with_connect_info::<SocketAddr>();
     tracing::info!(%addr, "serving");
     let stopping = stop.clone();
@@ -59,13 +57,4 @@ pub async fn run(process: Process) -> Result<(), StartError> {
 /// When the tokens' secret is missing.
 pub fn router(process: Process) -> Result<Router, StartError> {
     routes::router(App::new(process)?)
-}
-
-async fn keep_checking(process: Process) {
-    let every = Duration::from_secs(2);
-    process.health.expect("database", every * 5);
-    let mut ticks = tokio::time::interval(every);
-    while process.stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        process.health.report("database", process.db.check_schema().await);
-    }
 }

@@ -39,6 +39,7 @@ pub(crate) async fn run(data: PathBuf, exit_after: Option<Duration>) -> anyhow::
     tokio::spawn(shared::ops::serve(
         ops,
         telemetry.prometheus.clone(),
+        shared::metrics::Vitals::of(process.db.clone(), process.health.clone()),
         process.health.clone(),
         process.stop.clone(),
     ));

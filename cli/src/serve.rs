@@ -14,7 +14,7 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
     tokio::spawn(process.clone().stop_on_signal());
     if users::list(&process.db).await.is_ok_and(|users| users.is_empty()) {
         tracing::warn!(
-            "nobody can sign in yet: run `dogwatch user add --email you@example.org --name You --role admin`"
+            "nobody can sign in yet: run `dogwatch user add --email ADDRESS --name NAME --role admin`"
         );
     }
     let outcome = all(process.clone()).await;

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use chrono_tz::Tz;
 use shared::domain::job::{Audit, Job, Prune, TidyFiles, TidyRedis};
 use shared::ids::WorkerId;
+use shared::metrics::SCHEDULER_LEADER;
 use shared::process::Process;
 use shared::store::schedules::{self, Schedule};
 use shared::store::{self, jobs, leases};
@@ -62,7 +63,7 @@ async fn tick(process: &Process, me: WorkerId) -> store::Result<()> {
     let now = process.desk.clock.now();
     let mut tx = process.db.begin().await?;
     let leads = leases::take(&mut tx, LEADER, me, now, now + LEASE).await?;
-    metrics::gauge!("dogwatch_scheduler_leader").set(f64::from(u8::from(leads)));
+    SCHEDULER_LEADER.set(f64::from(u8::from(leads)));
     if leads {
         for schedule in schedules::due(&mut tx, now).await? {
             let Some(next) = next_tick(&schedule.cron, &schedule.zone, now) else {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shared::metrics::{WEBHOOK_DELIVERIES_MADE, WEBHOOK_EVENTS_BEHIND};
 use shared::process::Process;
 use shared::store::{self, deliveries};
 
@@ -14,8 +15,7 @@ const BATCH: i64 = 500;
 /// Hands out until nothing is left.
 pub(crate) async fn all(process: Process) -> store::Result<()> {
     let behind = hand_out(&process).await?;
-    metrics::gauge!("dogwatch_webhook_events_behind")
-        .set(f64::from(i32::try_from(behind).unwrap_or(i32::MAX)));
+    WEBHOOK_EVENTS_BEHIND.set(f64::from(i32::try_from(behind).unwrap_or(i32::MAX)));
     Ok(())
 }
 
@@ -27,7 +27,7 @@ async fn hand_out(process: &Process) -> store::Result<i64> {
         let round = deliveries::fan_out(&mut tx, BATCH, process.desk.clock.now()).await?;
         process.queue.push(tx.commit().await?);
         behind = behind.max(round.behind);
-        metrics::counter!("dogwatch_webhook_deliveries_made_total").increment(round.deliveries as u64);
+        WEBHOOK_DELIVERIES_MADE.increment(round.deliveries as u64);
         if round.behind <= round.events || process.stop.is_cancelled() {
             return Ok(behind);
         }

@@ -9,6 +9,7 @@ mod sweep;
 
 use std::time::Duration;
 
+use shared::metrics::SCHEDULER_LAST_TICK;
 use shared::process::Process;
 use shared::store;
 use shared::store::desk;
@@ -17,7 +18,6 @@ use shared::store::desk;
 pub async fn run(process: Process) {
     let sweep_every = process.config.sweep_interval;
     process.health.expect("sweep", (sweep_every * 10).max(Duration::from_secs(10)));
-    metrics::counter!("dogwatch_jobs_rescued_total").increment(0);
     tokio::join!(
         repeat(&process, "sweep", sweep_every, sweep::all),
         repeat(&process, "relay", relay::EVERY, relay::all),
@@ -38,8 +38,9 @@ where
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while process.stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let outcome = step(process.clone()).await;
-        if let Err(error) = &outcome {
-            tracing::warn!(%error, step = name, "a round failed; trying again");
+        match &outcome {
+            Ok(()) => SCHEDULER_LAST_TICK.of([name]).set(process.desk.clock.seconds()),
+            Err(error) => tracing::warn!(%error, step = name, "a round failed; trying again"),
         }
         process.health.report(name, outcome);
     }

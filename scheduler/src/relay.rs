@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shared::domain::job::Priority;
+use shared::metrics::{DISPATCH_FAILURES, JOBS_RELAYED};
 use shared::process::Process;
 use shared::store::{self, jobs};
 
@@ -23,8 +24,7 @@ async fn relay(process: &Process, priority: Priority) -> store::Result<()> {
     let room = match process.queue.room(priority).await {
         Ok(room) => room.min(BATCH),
         Err(error) => {
-            metrics::counter!("dogwatch_dispatch_failures_total", "priority" => priority.as_str())
-                .increment(1);
+            DISPATCH_FAILURES.of([priority.as_str()]).increment(1);
             tracing::debug!(%error, "nothing relayed; workers poll meanwhile");
             return Ok(());
         }
@@ -39,10 +39,9 @@ async fn relay(process: &Process, priority: Priority) -> store::Result<()> {
     if due.is_empty() {
         return Ok(());
     }
-    metrics::counter!("dogwatch_jobs_relayed_total", "priority" => priority.as_str())
-        .increment(due.len() as u64);
+    JOBS_RELAYED.of([priority.as_str()]).increment(due.len() as u64);
     if let Err(error) = process.queue.send(priority, &due).await {
-        metrics::counter!("dogwatch_dispatch_failures_total", "priority" => priority.as_str()).increment(1);
+        DISPATCH_FAILURES.of([priority.as_str()]).increment(1);
         tracing::warn!(%error, jobs = due.len(), "could not relay; workers poll meanwhile");
     }
     Ok(())

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use shared::domain::job;
+use shared::metrics::{JOBS_FINISHED, JOBS_RESCUED};
 use shared::process::Process;
 use shared::store::{self, jobs};
 use tokio::sync::Mutex;
@@ -66,10 +68,12 @@ async fn rescue(process: &Process, may_judge: bool) -> store::Result<()> {
     if rescued == jobs::Rescued::default() {
         return Ok(());
     }
-    metrics::counter!("dogwatch_jobs_rescued_total").increment((rescued.again + rescued.dead) as u64);
-    let dead = metrics::counter!("dogwatch_jobs_finished_total", "kind" => "crashed", "outcome" => "dead");
-    dead.increment(rescued.dead as u64);
-    tracing::warn!(again = rescued.again, dead = rescued.dead, "took jobs from workers that are gone");
+    JOBS_RESCUED.of(["again"]).increment(rescued.again as u64);
+    JOBS_RESCUED.of(["dead"]).increment(rescued.dead.len() as u64);
+    for kind in &rescued.dead {
+        JOBS_FINISHED.of([job::label(kind), "dead"]).increment(1);
+    }
+    tracing::warn!(again = rescued.again, dead = rescued.dead.len(), "took jobs from workers that are gone");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use shared::metrics::{ESCALATION_STEPS, SWEEP_BATCHES, SWEEP_DURATION, SWEEP_ROWS, SWEEPS_DONE};
 use shared::process::Process;
 use shared::store;
 
@@ -15,8 +16,8 @@ pub(crate) async fn all(process: Process) -> store::Result<()> {
     let started = Instant::now();
     while clocks(&process).await? == BATCH as usize {}
     while steps(&process).await? == BATCH as usize {}
-    metrics::counter!("dogwatch_sweeps_total").increment(1);
-    metrics::histogram!("dogwatch_sweep_duration_seconds").record(started.elapsed().as_secs_f64());
+    SWEEPS_DONE.increment(1);
+    SWEEP_DURATION.record(started.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -24,12 +25,7 @@ async fn clocks(process: &Process) -> store::Result<usize> {
     let mut tx = process.db.begin().await?;
     let swept = process.desk.sweep(&mut tx, BATCH.into()).await.map_err(of_store)?;
     process.queue.push(tx.commit().await?);
-    metrics::counter!("dogwatch_sweep_clocks_total").increment(swept.clocks as u64);
-    metrics::counter!("dogwatch_sla_warnings_total").increment(swept.warnings as u64);
-    for (metric, lag) in &swept.breaches {
-        metrics::counter!("dogwatch_sla_breaches_total", "metric" => metric.as_str()).increment(1);
-        metrics::histogram!("dogwatch_sla_detection_lag_seconds").record(lag.as_seconds_f64());
-    }
+    count("clocks", swept.clocks);
     if swept.clocks > 0 {
         tracing::info!(
             clocks = swept.clocks,
@@ -45,9 +41,15 @@ async fn steps(process: &Process) -> store::Result<usize> {
     let mut tx = process.db.begin().await?;
     let steps = process.desk.escalate(&mut tx, BATCH.into()).await.map_err(of_store)?;
     process.queue.push(tx.commit().await?);
-    metrics::counter!("dogwatch_escalation_steps_total").increment(steps as u64);
+    count("escalations", steps);
+    ESCALATION_STEPS.increment(steps as u64);
     if steps > 0 {
         tracing::info!(steps, "escalated");
     }
     Ok(steps)
+}
+
+fn count(what: &'static str, rows: usize) {
+    SWEEP_BATCHES.of([what]).increment(1);
+    SWEEP_ROWS.of([what]).increment(rows as u64);
 }

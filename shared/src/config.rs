@@ -3,6 +3,7 @@
 
 pub mod http;
 mod oidc;
+mod tracing;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::domain::ticket::ReopenWindow;
 use crate::domain::{Rules, escalation};
 
 pub use oidc::Oidc;
+pub use tracing::Sampling;
 
 /// A variable that is missing or cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,6 +146,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Where traces go, by OTLP over gRPC.
     pub otlp_endpoint: Option<String>,
+    /// Which traces are recorded.
+    pub sampling: Sampling,
     /// The name traces carry.
     pub service_name: String,
     /// How log lines look.
@@ -211,6 +215,7 @@ impl Config {
                 .unwrap_or(64),
             shutdown_grace: Duration::from_secs(vars.number("SHUTDOWN_GRACE_SECONDS", 25, 0..=3_600)?),
             otlp_endpoint: vars.url("OTEL_EXPORTER_OTLP_ENDPOINT", &["http", "https"])?,
+            sampling: vars.sampling()?,
             service_name: vars.text("OTEL_SERVICE_NAME").unwrap_or_else(|| service.into()),
             log_format: vars.log_format(&process)?,
             quiet: false,

@@ -7,6 +7,7 @@ pub mod domain;
 pub mod hmac;
 pub mod ids;
 pub mod links;
+pub mod metrics;
 pub mod ops;
 pub mod process;
 pub mod queue;

@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Vitals;
 
 /// What a process must keep doing to be ready. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +42,12 @@ impl Health {
             Ok(()) => (check.last_success, check.problem) = (Some(Instant::now()), None),
             Err(error) => check.problem = Some(error.to_string()),
         }
+    }
+
+    /// Returns what is checked.
+    #[must_use]
+    pub fn checks(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     /// Returns what is wrong, by check; nothing when the process is ready.
@@ -69,10 +78,12 @@ impl Check {
 pub async fn serve(
     listener: TcpListener,
     prometheus: PrometheusHandle,
+    vitals: Vitals,
     health: Health,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let upkeep = prometheus.clone();
+    let vitals = Arc::new(vitals);
     let stop_upkeep = stop.clone();
     tokio::spawn(async move {
         while stop_upkeep.run_until_cancelled(tokio::time::sleep(Duration::from_secs(5))).await.is_some() {
@@ -80,11 +91,17 @@ pub async fn serve(
         }
     });
     let routes = Router::new()
-        .route("/metrics", get(async move || prometheus.render()))
+        .route("/metrics", get(async move || exposition(&vitals, &prometheus)))
         .route("/health/live", get(async || Json(json!({ "status": "alive" }))))
         .route("/health/ready", get(ready))
         .with_state(health);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// Answers in Prometheus' text format.
+fn exposition(vitals: &Vitals, prometheus: &PrometheusHandle) -> ([(HeaderName, &'static str); 1], String) {
+    vitals.measure();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus.render())
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config::Config;
+use crate::metrics::{CLOCK_OFFSET, DEPENDENCY_UP, Vitals};
 use crate::ops::Health;
 use crate::queue::Queue;
 use crate::store::desk::Desk;
@@ -49,9 +50,11 @@ impl Process {
         let ops = tokio::net::TcpListener::bind(process.config.ops_addr).await;
         let ops =
             ops.map_err(|error| format!("cannot listen on OPS_ADDR {}: {error}", process.config.ops_addr))?;
+        tokio::spawn(keep_looking(process.clone()));
         tokio::spawn(crate::ops::serve(
             ops,
             telemetry.prometheus.clone(),
+            Vitals::of(process.db.clone(), process.health.clone()),
             process.health.clone(),
             process.stop.clone(),
         ));
@@ -148,10 +151,48 @@ async fn keep_agreeing(process: Process) {
     let minute = || tokio::time::sleep(Duration::from_secs(60));
     while process.stop.run_until_cancelled(minute()).await.is_some() {
         match process.db.agree_on_time(&process.desk.clock).await {
-            Ok(offset) => metrics::gauge!("dogwatch_clock_offset_seconds").set(offset),
+            Ok(offset) => CLOCK_OFFSET.set(offset),
             Err(error) => tracing::warn!(%error, "could not compare the clock with the database's"),
         }
     }
+}
+
+/// How often a process looks whether what it needs is there.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Looks whether the database and Redis answer. Without the database no process is ready; without Redis all are, and
+/// slower.
+async fn keep_looking(process: Process) {
+    process.health.expect("database", LOOK * 5);
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut database_was, mut redis_was) = (true, true);
+    while process.stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let looked = tokio::time::timeout(LOOK * 2, process.db.check_schema()).await;
+        let looked = looked.unwrap_or(Err(store::Error::away()));
+        database_was = saw("database", database_was, looked.as_ref().err());
+        process.health.report("database", looked);
+        if process.config.redis_url.is_some() {
+            let looked = tokio::time::timeout(LOOK, process.queue.ping()).await;
+            let problem = match looked {
+                Ok(answered) => answered.err().map(|error| error.to_string()),
+                Err(_) => Some(format!("no answer within {} s", LOOK.as_secs())),
+            };
+            redis_was = saw("redis", redis_was, problem);
+        }
+    }
+}
+
+/// Measures whether something answers, and logs when that changes.
+fn saw(dependency: &'static str, was_up: bool, problem: Option<impl std::fmt::Display>) -> bool {
+    let is_up = problem.is_none();
+    DEPENDENCY_UP.of([dependency]).set(f64::from(u8::from(is_up)));
+    match problem {
+        Some(error) if was_up => tracing::warn!(dependency, %error, "does not answer any more"),
+        None if !was_up => tracing::info!(dependency, "answers again"),
+        _ => {}
+    }
+    is_up
 }
 
 /// Ends `main`: an error goes to standard error in one sentence, and the exit code is 1.

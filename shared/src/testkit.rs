@@ -26,7 +26,7 @@ use crate::store::definitions::{self, Definition};
 use crate::store::desk::{Actor, Desk, Draft, Swept};
 use crate::store::tickets::Ticket;
 use crate::store::users::{self, User};
-use crate::store::{Committed, Db, clocks, jobs, maintenance};
+use crate::store::{Committed, Db, accounts, clocks, jobs, maintenance};
 use crate::time::{Clock, Timestamp};
 
 /// Makes two tests of one: on SQLite and on PostgreSQL.
@@ -285,6 +285,16 @@ impl Testbed {
         let updated = definitions::update(&mut tx, made.kind, made.id, None, draft, by).await;
         let _ = tx.commit().await.expect("a commit");
         updated.expect("a new version")
+    }
+
+    /// Disables an account, as an operator does.
+    pub async fn disable(&self, email: &str) {
+        let by = accounts::By { actor: None, ip: None, now: self.now() };
+        let user = users::by_email(&self.db, email).await.expect("an answer").expect("an account");
+        let mut tx = self.db.begin().await.expect("a transaction");
+        let disabled = accounts::change(&mut tx, user.id, None, &by, |user| user.disabled_at = Some(by.now));
+        disabled.await.expect("a change");
+        let _ = tx.commit().await.expect("a commit");
     }
 
     /// Enqueues jobs.

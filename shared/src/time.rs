@@ -49,6 +49,12 @@ impl Clock {
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
     }
 
+    /// Returns the current instant in seconds since the beginning of 1970, as metrics have it.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        (self.now() - DateTime::UNIX_EPOCH).as_seconds_f64()
+    }
+
     /// Adopts the database's time, read half of `round_trip` ago, and returns by how much this clock was off
     /// (positive: it was behind). A manual clock keeps its own time.
     pub fn agree_with(&self, database: Timestamp, round_trip: std::time::Duration) -> TimeDelta {

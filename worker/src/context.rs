@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use shared::domain::job::Ending;
+use shared::domain::job::{self, Ending, ErrorClass};
 use shared::hmac::Key;
 use shared::ids::WorkerId;
 use shared::links;
+use shared::metrics::JOB_FAILURES;
 use shared::process::{Process, StartError};
 use shared::store::jobs::{self, Leased};
 use shared::store::{self, Db, Tx};
@@ -64,10 +65,10 @@ pub enum Outcome {
 pub enum JobError {
     /// Try again later, after a backoff, until the attempts are used up.
     #[error("{0}")]
-    Retry(String),
+    Retry(Fault),
     /// Do not try again: a person should look.
     #[error("{0}")]
-    Dead(String),
+    Dead(Fault),
     /// Not now; this attempt does not count.
     #[error("put off for {0}")]
     Snooze(TimeDelta),
@@ -76,9 +77,41 @@ pub enum JobError {
     LeaseLost,
 }
 
+/// What an attempt failed for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Fault {
+    /// Its class, for metrics and traces.
+    pub class: ErrorClass,
+    /// One sentence, for who looks at the job.
+    pub text: String,
+}
+
+impl JobError {
+    /// A failure that may pass.
+    #[must_use]
+    pub fn retry(class: ErrorClass, text: impl Into<String>) -> Self {
+        Self::Retry(Fault { class, text: text.into() })
+    }
+
+    /// A failure that will not pass by itself.
+    #[must_use]
+    pub fn dead(text: impl Into<String>) -> Self {
+        Self::Dead(Fault { class: ErrorClass::Other, text: text.into() })
+    }
+
+    /// The class of a failure; none when nothing failed.
+    pub(crate) const fn class(&self) -> Option<ErrorClass> {
+        match self {
+            Self::Retry(fault) | Self::Dead(fault) => Some(fault.class),
+            Self::Snooze(_) | Self::LeaseLost => None,
+        }
+    }
+}
+
 impl From<store::Error> for JobError {
     fn from(error: store::Error) -> Self {
-        Self::Retry(error.to_string())
+        Self::retry(ErrorClass::Database, error.to_string())
     }
 }
 
@@ -113,6 +146,11 @@ impl Context {
     pub async fn still_mine(&self) -> Result<(), JobError> {
         let held = jobs::holds(self.db(), self.worker.id, &self.job).await?;
         if held { Ok(()) } else { Err(JobError::LeaseLost) }
+    }
+
+    /// Counts that the attempt failed.
+    pub(crate) fn count_failure(&self, class: ErrorClass) {
+        JOB_FAILURES.of([job::label(&self.job.kind), class.as_str()]).increment(1);
     }
 
     /// Commits what the job wrote together with its end, and dispatches what it enqueued.

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures::FutureExt;
-use shared::domain::job::{Ending, Priority, backoff};
+use shared::domain::job::{self, Ending, ErrorClass, Priority, backoff};
 use shared::ids::JobId;
+use shared::metrics::{JOB_DURATION, JOB_WAIT, JOBS_FINISHED, JOBS_POLLED, WORKER_SLOTS, WORKER_SLOTS_USED};
 use shared::queue::{Inbox, Lanes};
 use shared::store::jobs::{self, Again, End, Leased};
 use shared::store::{Result as StoreResult, workers};
@@ -71,6 +72,7 @@ struct Finished {
 pub(crate) async fn run(worker: Arc<Worker>, registry: Registry) {
     let slots = worker.process.config.worker_concurrency;
     let stop = worker.process.stop.clone();
+    WORKER_SLOTS.set(u32::try_from(slots).unwrap_or(u32::MAX));
     worker.process.health.expect("heartbeat", HEARTBEAT * 5);
     worker.process.health.expect("claim", POLL * 10);
     let (ended, ends) = mpsc::channel(slots.max(BATCH) * 2);
@@ -211,7 +213,7 @@ impl Executor {
             let claimed = jobs::claim_overdue(&mut tx, self.worker.id, *priority, rows, now).await?;
             let _ = tx.commit().await?;
             behind[index] = claimed.len() == limit;
-            metrics::counter!("dogwatch_jobs_polled_total").increment(claimed.len() as u64);
+            JOBS_POLLED.increment(claimed.len() as u64);
             for (job, slot) in claimed.into_iter().zip(slots) {
                 self.start(job, slot);
             }
@@ -239,12 +241,13 @@ impl Executor {
     fn start(self: &Arc<Self>, job: Leased, slot: Slot) {
         lock(&self.in_flight).insert(job.id);
         let executor = Arc::clone(self);
+        let counted = WORKER_SLOTS_USED.hold();
         self.running.spawn(async move {
             let attempt = executor.attempt(job);
             let aborted = executor.abort.cancelled();
             // Aborted jobs are handed back with everything else this worker still holds.
             let finished = tokio::select! { finished = attempt => Some(finished), () = aborted => None };
-            drop(slot);
+            drop((slot, counted));
             if let Some(finished) = finished {
                 let _ = executor.ended.send(finished).await;
             }
@@ -252,27 +255,38 @@ impl Executor {
     }
 
     async fn attempt(&self, job: Leased) -> Finished {
-        let Some(entry) = self.registry.get(&job.kind) else {
-            let result = Err(JobError::Dead(format!("this worker does not know jobs of kind {}", job.kind)));
-            return Finished { job, result };
-        };
-        let span = span_of(&job);
-        let waited = self.worker.process.desk.clock.now() - job.run_at;
-        metrics::histogram!("dogwatch_job_wait_seconds", "priority" => job.priority.as_str())
-            .record(waited.as_seconds_f64().max(0.0));
+        let waited = (self.worker.process.desk.clock.now() - job.run_at).as_seconds_f64().max(0.0);
+        let span = span_of(&job, waited);
+        JOB_WAIT.of([job.priority.as_str()]).record(waited);
         let started = std::time::Instant::now();
         let cx = Context { worker: Arc::clone(&self.worker), job: job.clone() };
-        let attempt = tokio::time::timeout(entry.timeout, (entry.attempt)(cx));
-        let result = match AssertUnwindSafe(attempt).catch_unwind().instrument(span.clone()).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(JobError::Retry(format!("it took longer than {} s", entry.timeout.as_secs()))),
-            Err(panic) => Err(JobError::Retry(format!("it panicked: {}", panic_message(&*panic)))),
-        };
-        metrics::histogram!("dogwatch_job_duration_seconds", "kind" => entry.kind)
-            .record(started.elapsed().as_secs_f64());
+        let result = self.run(cx.clone()).instrument(span.clone()).await;
+        JOB_DURATION.of([job::label(&job.kind)]).record(started.elapsed().as_secs_f64());
         let _entered = span.enter();
         log(&job, &result);
+        if let Some(class) = result.as_ref().err().and_then(JobError::class) {
+            cx.count_failure(class);
+            span.record("error.type", class.as_str()).record("otel.status_code", "ERROR");
+        }
         Finished { job, result }
+    }
+
+    async fn run(&self, cx: Context) -> Result<Outcome, JobError> {
+        let Some(entry) = self.registry.get(&cx.job.kind) else {
+            return Err(JobError::dead(format!("this worker does not know jobs of kind {}", cx.job.kind)));
+        };
+        let attempt = tokio::time::timeout(entry.timeout, (entry.attempt)(cx));
+        match AssertUnwindSafe(attempt).catch_unwind().await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => {
+                let why = format!("it took longer than {} s", entry.timeout.as_secs());
+                Err(JobError::retry(ErrorClass::Timeout, why))
+            }
+            Err(panic) => {
+                let why = format!("it panicked: {}", panic_message(&*panic));
+                Err(JobError::retry(ErrorClass::Panic, why))
+            }
+        }
     }
 
     async fn drain(&self) {
@@ -288,15 +302,23 @@ impl Executor {
 
 /// A first attempt right after its cause is part of the cause's trace; anything later has a trace of its own, with
 /// a link (OpenTelemetry semantic conventions for messaging).
-fn span_of(job: &Leased) -> tracing::Span {
+fn span_of(job: &Leased, waited: f64) -> tracing::Span {
     let span = tracing::info_span!(
         parent: None,
         "job",
         otel.name = format!("process {}", job.kind),
         otel.kind = "consumer",
+        otel.status_code = tracing::field::Empty,
+        messaging.system = "dogwatch",
+        messaging.operation.name = "run",
+        messaging.operation.type = "process",
+        messaging.destination.name = job.kind,
+        messaging.message.id = %job.id,
         job.id = %job.id,
-        job.kind = job.kind,
         job.attempt = job.attempt,
+        job.priority = job.priority.as_str(),
+        job.wait_seconds = waited,
+        error.type = tracing::field::Empty,
     );
     let cause = job.traceparent.as_deref().and_then(telemetry::parse_traceparent);
     if let Some(cause) = cause {
@@ -321,10 +343,7 @@ fn log(job: &Leased, result: &Result<Outcome, JobError>) {
             tracing::info!(job.id = %job.id, job.kind, reason, "job had nothing to do");
         }
         Ok(_) => tracing::debug!(job.id = %job.id, job.kind, "job done"),
-        Err(error) => {
-            let error = telemetry::masked(&error.to_string());
-            tracing::warn!(job.id = %job.id, job.kind, job.attempt, error, "job failed");
-        }
+        Err(error) => tracing::warn!(job.id = %job.id, job.kind, job.attempt, %error, "job failed"),
     }
 }
 
@@ -380,11 +399,14 @@ fn decide(worker: &Worker, finished: Finished, ended: &mut Vec<End>, again: &mut
         Ok(Outcome::Committed(_)) | Err(JobError::LeaseLost) => {}
         Ok(Outcome::Done) => end(job, Ending::Done, None),
         Ok(Outcome::Skip(reason)) => end(job, Ending::Discarded, Some(reason)),
-        Err(JobError::Dead(error)) => end(job, Ending::Dead, Some(error)),
-        Err(JobError::Retry(error)) if job.attempt >= job.max_attempts => end(job, Ending::Dead, Some(error)),
-        Err(JobError::Retry(error)) => {
+        Err(JobError::Dead(fault)) => end(job, Ending::Dead, Some(fault.text)),
+        Err(JobError::Retry(fault)) if job.attempt >= job.max_attempts => {
+            end(job, Ending::Dead, Some(fault.text));
+        }
+        Err(JobError::Retry(fault)) => {
             let at = now + backoff(job.attempt, rand::random());
-            again.push(Again { job: job.id, lease_seq: job.lease_seq, at, refund: 0, error: Some(error) });
+            let error = Some(fault.text);
+            again.push(Again { job: job.id, lease_seq: job.lease_seq, at, refund: 0, error });
         }
         Err(JobError::Snooze(by)) => {
             again.push(Again { job: job.id, lease_seq: job.lease_seq, at: now + by, refund: 1, error: None });
@@ -402,7 +424,7 @@ fn count(finished: &Finished) {
         Err(JobError::Snooze(_)) => "snoozed",
         Err(JobError::LeaseLost) => "lease_lost",
     };
-    metrics::counter!("dogwatch_jobs_finished_total", "kind" => finished.job.kind.clone(), "outcome" => outcome).increment(1);
+    JOBS_FINISHED.of([job::label(&finished.job.kind), outcome]).increment(1);
 }
 
 async fn keep_beating(worker: Arc<Worker>, alive: Arc<Notify>, stop: CancellationToken) {

@@ -22,12 +22,6 @@ use registry::Registry;
 /// # Errors
 /// When a mail setting cannot be used.
 pub async fn run(process: Process) -> Result<(), StartError> {
-    // `increase` cannot see a counter's first value.
-    metrics::counter!("dogwatch_audit_mismatches_total").increment(0);
-    metrics::counter!("dogwatch_escalation_steps_without_recipient_total").increment(0);
-    for outcome in ["delivered", "retried", "failed", "cancelled"] {
-        metrics::counter!("dogwatch_webhook_deliveries_total", "outcome" => outcome).increment(0);
-    }
     run_with(process, jobs::registry()).await
 }
 

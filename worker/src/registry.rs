@@ -21,7 +21,6 @@ type Attempt = fn(Context) -> BoxFuture<'static, Result<Outcome, JobError>>;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    pub(crate) kind: &'static str,
     pub(crate) timeout: Duration,
     pub(crate) attempt: Attempt,
 }
@@ -35,7 +34,7 @@ impl Registry {
     #[must_use]
     pub fn with<J: Run>(mut self) -> Self {
         let attempt: Attempt = |cx| Box::pin(attempt::<J>(cx));
-        self.0.insert(J::KIND, Entry { kind: J::KIND, timeout: J::TIMEOUT, attempt });
+        self.0.insert(J::KIND, Entry { timeout: J::TIMEOUT, attempt });
         self
     }
 
@@ -46,6 +45,6 @@ impl Registry {
 
 async fn attempt<J: Run>(cx: Context) -> Result<Outcome, JobError> {
     let job: J = serde_json::from_value(cx.job.payload.0.clone())
-        .map_err(|error| JobError::Dead(format!("the payload cannot be read: {error}")))?;
+        .map_err(|error| JobError::dead(format!("the payload cannot be read: {error}")))?;
     job.run(&cx).await
 }

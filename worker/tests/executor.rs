@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use dogwatch_worker::context::{Context, JobError, Outcome};
 use dogwatch_worker::registry::{Registry, Run};
 use serde::{Deserialize, Serialize};
-use shared::domain::job::{Ending, Job, Priority};
+use shared::domain::job::{Ending, ErrorClass, Job, Priority};
 use shared::ids::JobId;
 use shared::on_both;
 use shared::process::Process;
@@ -37,9 +37,9 @@ impl Run for Act {
             Self::Succeed => Ok(Outcome::Done),
             Self::FailThenSucceed if cx.job.attempt > 1 => Ok(Outcome::Done),
             Self::Skip => Ok(Outcome::Skip("nothing to do".into())),
-            Self::Fail | Self::FailThenSucceed => Err(JobError::Retry("no luck".into())),
+            Self::Fail | Self::FailThenSucceed => Err(JobError::retry(ErrorClass::Other, "no luck")),
             Self::Panic => panic!("out of cheese"),
-            Self::Snooze if cx.is_last_attempt() => Err(JobError::Dead("a snooze used up an attempt".into())),
+            Self::Snooze if cx.is_last_attempt() => Err(JobError::dead("a snooze used up an attempt")),
             Self::Snooze => Err(JobError::Snooze(TimeDelta::minutes(1))),
         }
     }

@@ -15,7 +15,9 @@ mod tidy;
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::Result;
 
 const HELP: &str = "\
 Dogwatch's chores.
@@ -31,6 +33,8 @@ Commands:
   services                              start the same instances, print their addresses as environment
                                         lines, stop them on Ctrl-C or when standard input ends
   tidy                                  hold the repository to its invariants
+  docs                                  write the catalogue of metrics into docs/operations.md; a test fails
+                                        while they differ
   lint                                  formatting, clippy, documentation, tidy, and what else is installed
   bench [--seconds N] [--json PATH]     measure the product, and pgbench as the yardstick, durably
                                         (10 seconds a measurement, target/bench.json)
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         (Some("test"), _) => test::run(&rest),
         (Some("services"), true) => services::run(),
         (Some("openapi"), true) => openapi::run(),
+        (Some("docs"), true) => docs(),
         (Some("tidy"), true) => tidy::run(),
         (Some("lint"), true) => lint::run(),
         (Some("bench"), _) => match bench::Options::parse(&rest) {
@@ -68,7 +73,7 @@ fn main() -> ExitCode {
             Ok(options) => prove::run(&options),
             Err(problem) => return usage(&problem),
         },
-        (Some(command @ ("help" | "services" | "tidy" | "lint" | "openapi")), false) => {
+        (Some(command @ ("help" | "services" | "docs" | "tidy" | "lint" | "openapi")), false) => {
             return usage(&format!("`{command}` takes no arguments"));
         }
         (Some(command), _) => return usage(&format!("there is no command `{command}`")),
@@ -78,6 +83,16 @@ fn main() -> ExitCode {
         eprintln!("xtask: {problem:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Has the test that compares page and code write the page.
+fn docs() -> Result<ExitCode> {
+    let mut test = cargo();
+    test.args(["test", "-q", "-p", "dogwatch-shared", "--lib", "the_page_lists_the_catalogue"]);
+    let status = test.env("WRITE_DOCS", "1").stdout(Stdio::null()).status()?;
+    anyhow::ensure!(status.success(), "the page could not be written: see above");
+    println!("docs/operations.md lists every metric");
+    Ok(ExitCode::SUCCESS)
 }
 
 fn usage(problem: &str) -> ExitCode {

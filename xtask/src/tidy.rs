@@ -5,6 +5,7 @@ mod dashboards;
 mod documents;
 mod layers;
 mod migrations;
+mod observed;
 mod source;
 mod style;
 mod tree;
@@ -26,6 +27,9 @@ const RULES: &[Rule] = &[
     layers::web_and_mail_have_one_home,
     migrations::every_migration_has_its_namesake,
     migrations::every_store_function_is_exercised,
+    observed::metrics_stand_in_the_catalogue,
+    observed::every_metric_is_measured,
+    observed::every_log_event_is_documented,
     style::no_shortcuts,
     style::tests_do_not_sleep,
     style::files_are_short,

@@ -7,13 +7,13 @@ use serde::Serialize;
 use shared::domain::access::Action;
 use shared::domain::attachment::State;
 use shared::ids::{AttachmentId, TicketId, UserId};
-use shared::store::attachments::{self, Attachment, Filter};
+use shared::store::attachments::{self, Attachment};
 use shared::store::desk::NewFile;
 use shared::store::tickets;
 use shared::time::Timestamp as DateTime;
 use utoipa::ToSchema;
 
-use super::comments::is_descending;
+use super::comments::read_filter;
 use crate::call::{Call, Listing, Name};
 use crate::envelope::Envelope;
 use crate::error::ApiError;
@@ -72,25 +72,13 @@ impl From<Attachment> for AttachmentView {
 )]
 pub(super) async fn list_attachments(
     Name(name): Name,
-    Listing { call, mut query }: Listing,
+    Listing { call, query }: Listing,
 ) -> Result<Envelope<Vec<AttachmentView>>, ApiError> {
-    let ticket = call.ticket(&name).await?;
-    let internal = call.caller.may(Action::CommentInternally, &ticket.standing());
-    let count: Option<bool> = query.parse("count", "true or false").flatten();
-    let limit = query.number("limit", 1..=100).unwrap_or(20);
-    let filter = Filter {
-        ticket: ticket.id,
-        internal,
-        descending: is_descending(&mut query),
-        after: query.parse("cursor", "a next_cursor from such a list").flatten(),
-        // One more than asked for tells whether there is a next page.
-        limit: limit + 1,
-    };
-    query.finish()?;
+    let (filter, limit, count) = read_filter(&call, &name, query).await?;
     let db = &call.app.process.db;
     let mut found = attachments::list(db, &filter).await?;
     let mut meta = cursor::cut(&mut found, limit, |last| last.id.to_string());
-    if count.unwrap_or(false) {
+    if count {
         meta["total"] = attachments::count(db, &filter).await?.into();
     }
     Ok(Envelope::ok(found.into_iter().map(AttachmentView::from).collect()).meta(meta))

@@ -1,11 +1,14 @@
 //! What is said about a ticket.
 
+use std::str::FromStr;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shared::domain::access::Action;
 use shared::ids::{CommentId, TicketId, UserId};
-use shared::store::comments::{self, Comment, Filter, Former, Signed};
+use shared::store::belonging::Filter;
+use shared::store::comments::{self, Comment, Former, Signed};
 use shared::store::desk::Remark;
 use shared::store::tickets;
 use shared::time::Timestamp as DateTime;
@@ -89,25 +92,13 @@ impl From<Former> for FormerView {
 )]
 pub(super) async fn list_comments(
     Name(name): Name,
-    Listing { call, mut query }: Listing,
+    Listing { call, query }: Listing,
 ) -> Result<Envelope<Vec<CommentView>>, ApiError> {
-    let ticket = call.ticket(&name).await?;
-    let internal = call.caller.may(Action::CommentInternally, &ticket.standing());
-    let count: Option<bool> = query.parse("count", "true or false").flatten();
-    let limit = query.number("limit", 1..=100).unwrap_or(20);
-    let filter = Filter {
-        ticket: ticket.id,
-        internal,
-        descending: is_descending(&mut query),
-        after: query.parse("cursor", "a next_cursor from such a list").flatten(),
-        // One more than asked for tells whether there is a next page.
-        limit: limit + 1,
-    };
-    query.finish()?;
+    let (filter, limit, count) = read_filter(&call, &name, query).await?;
     let db = &call.app.process.db;
     let mut found = comments::list(db, &filter).await?;
     let mut meta = cursor::cut(&mut found, limit, |last| last.comment.id.to_string());
-    if count.unwrap_or(false) {
+    if count {
         meta["total"] = comments::count(db, &filter).await?.into();
     }
     Ok(Envelope::ok(found.into_iter().map(CommentView::from).collect()).meta(meta))
@@ -128,7 +119,7 @@ pub(super) async fn post_comment(
     let internal = form.flag("is_internal").flatten().unwrap_or(false);
     form.finish()?;
     let remark = Remark { content: content.unwrap_or_default(), internal };
-    let id = call.ticket(&name).await?.id;
+    let id = call.ticket_id(&name).await?;
     let mut tx = call.begin().await?;
     let comment = call.app.process.desk.comment(&mut tx, id, &call.actor(), remark).await?;
     let view = CommentView::new(comment, Some(call.user.name.clone()));
@@ -234,8 +225,29 @@ fn read_content(form: &mut Form) -> Option<String> {
     Some(content)
 }
 
+/// Reads which comments or files of a ticket are meant; how many to a page; and whether to count them.
+pub(super) async fn read_filter<I: FromStr>(
+    call: &Call,
+    name: &str,
+    mut query: Form,
+) -> Result<(Filter<I>, i64, bool), ApiError> {
+    let ticket = call.ticket(name).await?;
+    let count: Option<bool> = query.parse("count", "true or false").flatten();
+    let limit = query.number("limit", 1..=100).unwrap_or(20);
+    let filter = Filter {
+        ticket: ticket.id,
+        internal: call.caller.may(Action::CommentInternally, &ticket.standing()),
+        descending: is_descending(&mut query),
+        after: query.parse("cursor", "a next_cursor from such a list").flatten(),
+        // One more than asked for tells whether there is a next page.
+        limit: limit + 1,
+    };
+    query.finish()?;
+    Ok((filter, limit, count.unwrap_or(false)))
+}
+
 /// Reads the order of a list that is sorted by time only.
-pub(super) fn is_descending(query: &mut Form) -> bool {
+fn is_descending(query: &mut Form) -> bool {
     match query.line("sort", 20).flatten().as_deref() {
         None | Some("created_at") => false,
         Some("-created_at") => true,

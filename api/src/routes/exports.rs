@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
-use shared::domain::import::{join_labels, neutral};
+use shared::domain::import::{EXPORTED, join_labels, neutral};
 use shared::domain::sla::Metric;
 use shared::store::Db;
 use shared::store::exports::{self, Exported};
@@ -19,37 +19,6 @@ use crate::openapi::queries;
 
 /// At most as many tickets are in memory at once: with the longest descriptions, some 50 MiB.
 const PAGE: i64 = 200;
-
-const COLUMNS: [&str; 28] = [
-    "number",
-    "id",
-    "title",
-    "description",
-    "status",
-    "priority",
-    "category",
-    "environment",
-    "affected_service",
-    "reporter_email",
-    "assignee_email",
-    "team",
-    "labels",
-    "contact_name",
-    "contact_email",
-    "created_at",
-    "updated_at",
-    "responded_at",
-    "acknowledged_at",
-    "resolved_at",
-    "closed_at",
-    "first_response_due_at",
-    "first_response_breached_at",
-    "next_response_due_at",
-    "next_response_breached_at",
-    "resolution_due_at",
-    "resolution_breached_at",
-    "version",
-];
 
 /// Writes the tickets that a filter lets through, page by page as the client reads them. Where something fails on the
 /// way the connection is cut, so that nobody takes a part for the whole.
@@ -73,7 +42,7 @@ pub(super) async fn export_tickets(Listing { call, mut query }: Listing) -> Resu
     // Read before the answer begins, so that a database that is away is a 503.
     let first = exports::page(&db, &filter).await?;
     let disposition = HeaderValue::from_static("attachment; filename=\"tickets.csv\"");
-    Ok(file(disposition, &COLUMNS.map(String::from), rows(db, filter, Some(first), staff)))
+    Ok(file(disposition, &EXPORTED.map(String::from), rows(db, filter, Some(first), staff)))
 }
 
 /// The tickets that a filter lets through as lines of a CSV file, the names of the columns first. At most a page of
@@ -83,7 +52,7 @@ pub fn tickets_as_csv(
     filter: Filter,
     staff: bool,
 ) -> impl Stream<Item = Result<Vec<u8>, BoxError>> + Send + 'static {
-    let head = row(&COLUMNS.map(String::from));
+    let head = row(&EXPORTED.map(String::from));
     stream::once(async { head }).chain(rows(db, Filter { limit: PAGE, ..filter }, None, staff))
 }
 
@@ -142,7 +111,7 @@ pub(super) fn row(cells: &[String]) -> Result<Vec<u8>, BoxError> {
 }
 
 /// What is said of a ticket, in the order of the columns. Addresses and teams of staff are for staff.
-fn cells(exported: &Exported, staff: bool) -> [String; 28] {
+fn cells(exported: &Exported, staff: bool) -> [String; EXPORTED.len()] {
     let Exported { ticket, clocks, .. } = exported;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let for_staff = |value: &Option<String>| value.clone().filter(|_| staff).unwrap_or_default();

@@ -54,7 +54,7 @@ impl From<Entry> for JobView {
         let Entry { id, kind, priority, mut payload, state, run_at, attempt, crashes, .. } = entry;
         let Entry { last_error, worker_id, created_at, started_at, finished_at, .. } = entry;
         mask(&mut payload.0);
-        let (payload, last_error) = (payload.0, last_error.map(|text| telemetry::masked(&text)));
+        let (payload, last_error) = (payload.0, last_error.map(|text| telemetry::masked(&text).into_owned()));
         Self {
             id,
             kind,

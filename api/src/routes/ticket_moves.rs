@@ -78,7 +78,7 @@ pub(super) async fn acknowledge_ticket(
     body: Body,
 ) -> Result<Response, ApiError> {
     let expected = call.expects(read_version(body)?)?;
-    let id = call.ticket(&name).await?.id;
+    let id = call.ticket_id(&name).await?;
     let mut tx = call.begin().await?;
     let taken = call.app.process.desk.acknowledge(&mut tx, id, expected, &call.actor()).await;
     let ticket = taken.map_err(|error| call.refused(error))?;
@@ -109,7 +109,7 @@ pub(super) async fn assign_ticket(
     }
     form.finish()?;
     let expected = call.expects(version)?;
-    let id = call.ticket(&name).await?.id;
+    let id = call.ticket_id(&name).await?;
     let mut tx = call.begin().await?;
     let to = Assignment { assignee, team };
     let assigned = call.app.process.desk.assign(&mut tx, id, expected, &call.actor(), to).await;
@@ -137,6 +137,7 @@ pub(super) async fn move_tickets(call: Call, Body(mut form): Body) -> Result<Res
     let mut places: Vec<(TicketId, usize)> = Vec::new();
     let mut refused = Vec::new();
     for (place, name) in names.iter().enumerate() {
+        // Read, not only named: that two names are one ticket is for those to know who see it.
         match call.ticket(name).await {
             Ok(ticket) if places.iter().any(|(id, _)| *id == ticket.id) => {
                 refused.push(refusal(
@@ -179,7 +180,7 @@ fn refusal(place: usize, name: &str, why: &ApiError) -> FieldError {
 
 async fn move_to(call: &Call, name: &str, version: Option<i64>, to: Status) -> Result<Response, ApiError> {
     let expected = call.expects(version)?;
-    let id = call.ticket(name).await?.id;
+    let id = call.ticket_id(name).await?;
     let mut tx = call.begin().await?;
     let moved = call.app.process.desk.move_to(&mut tx, id, expected, &call.actor(), to).await;
     let ticket = moved.map_err(|error| call.refused(error))?;

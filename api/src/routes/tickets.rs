@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use shared::domain::access::Standing;
+use shared::domain::access::{Action, Standing};
 use shared::store::tickets::{self, Ticket};
 use shared::store::{Tx, desk};
 
@@ -25,7 +25,7 @@ pub(super) async fn open_ticket(call: Call, Body(form): Body) -> Result<Response
     let given = Standing { assignee: draft.assignee_id, team: draft.team_id, ..nobody };
     // Asked here as well, so that one who may not does not hold up the batch it would be in.
     if !call.caller.may_give(&nobody, &given) {
-        return Err(ApiError::Forbidden(desk::ASSIGNMENT_REFUSED));
+        return Err(ApiError::Forbidden(desk::refusal(Action::Assign)));
     }
     let labels = draft.labels.clone();
     if call.claim.is_none() {
@@ -87,14 +87,11 @@ async fn change<F: FnOnce(&mut Ticket)>(
     edit: Edit<F>,
 ) -> Result<Response, ApiError> {
     let expected = call.expects(edit.version)?;
-    let id = call.ticket(name).await?.id;
-    let (desk, actor) = (&call.app.process.desk, call.actor());
+    let id = call.ticket_id(name).await?;
+    let (desk, labels) = (&call.app.process.desk, edit.labels.as_deref());
     let mut tx = call.begin().await?;
-    let edited = desk.edit(&mut tx, id, expected, &actor, edit.change).await;
-    let mut ticket = edited.map_err(|error| call.refused(error))?;
-    if let Some(labels) = edit.labels {
-        ticket = desk.relabel(&mut tx, id, None, &actor, &labels).await?;
-    }
+    let revised = desk.revise(&mut tx, id, expected, &call.actor(), edit.change, labels).await;
+    let ticket = revised.map_err(|error| call.refused(error))?;
     answer(call, tx, ticket).await
 }
 
@@ -116,7 +113,7 @@ pub(super) async fn replace_labels(
     let version = form.number("version", 1..=i64::MAX);
     form.finish()?;
     let expected = call.expects(version)?;
-    let id = call.ticket(&name).await?.id;
+    let id = call.ticket_id(&name).await?;
     let mut tx = call.begin().await?;
     let relabelled = call.app.process.desk.relabel(&mut tx, id, expected, &call.actor(), &labels).await;
     let ticket = relabelled.map_err(|error| call.refused(error))?;
@@ -130,7 +127,7 @@ pub(super) async fn replace_labels(
 )]
 pub(super) async fn delete_ticket(call: Call, Name(name): Name) -> Result<Response, ApiError> {
     let expected = call.expects(None)?;
-    let id = call.ticket(&name).await?.id;
+    let id = call.ticket_id(&name).await?;
     let mut tx = call.begin().await?;
     let deleted = call.app.process.desk.delete(&mut tx, id, expected, &call.actor()).await;
     deleted.map_err(|error| call.refused(error))?;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::ids::UserId;
+use shared::metrics::{EVENT_STREAMS, Held};
 
 use crate::error::ApiError;
 
@@ -28,6 +29,7 @@ pub(crate) struct Streams(Arc<Mutex<HashMap<UserId, usize>>>);
 pub(crate) struct Seat {
     streams: Streams,
     user: UserId,
+    _counted: Held,
 }
 
 impl Streams {
@@ -42,8 +44,7 @@ impl Streams {
             return Err(ApiError::TooMany(5, "There are too many streams at the moment"));
         }
         *taken.entry(user).or_default() += 1;
-        metrics::gauge!("dogwatch_event_streams").increment(1);
-        Ok(Seat { streams: self.clone(), user })
+        Ok(Seat { streams: self.clone(), user, _counted: EVENT_STREAMS.hold() })
     }
 }
 
@@ -56,6 +57,5 @@ impl Drop for Seat {
                 taken.remove(&self.user);
             }
         }
-        metrics::gauge!("dogwatch_event_streams").decrement(1);
     }
 }

@@ -9,6 +9,7 @@ use axum::response::sse::Event;
 use shared::domain::access::Caller;
 use shared::domain::event::EventKind;
 use shared::ids::TicketId;
+use shared::metrics::EVENT_STREAMS_ENDED;
 use shared::store::events::{self, Only};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -190,7 +191,7 @@ impl Subscription {
     }
 
     fn over(&self, reason: &'static str) -> Option<Event> {
-        metrics::counter!("dogwatch_event_streams_ended_total", "reason" => reason).increment(1);
+        EVENT_STREAMS_ENDED.of([reason]).increment(1);
         tracing::debug!(reason, "a stream is over");
         None
     }

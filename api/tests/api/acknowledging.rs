@@ -11,7 +11,7 @@ use shared::ids::{ClockId, TicketId, UserId};
 use shared::links::{self, LIFETIME, Link};
 use shared::on_both;
 use shared::store::notifications::{self, Recipient};
-use shared::store::{escalations, tickets, users};
+use shared::store::{escalations, tickets};
 use shared::testkit::Testbed;
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -171,9 +171,7 @@ async fn a_link_dies_with_the_right_to_use_it(t: Testbed) {
     ask(&server, "POST", &cleo, 410).await;
     let wrong = link(&server, &ticket, "oncall@example.org", Some(server.bed.staff.id)).await;
     ask(&server, "POST", &wrong, 410).await;
-    let mut tx = server.bed.db.begin().await.unwrap();
-    assert!(users::disable(&mut tx, SAM, server.bed.now()).await.unwrap());
-    let _ = tx.commit().await.unwrap();
+    server.bed.disable(SAM).await;
     for method in ["GET", "POST"] {
         ask(&server, method, &path, 410).await;
     }

@@ -7,7 +7,9 @@ use axum::extract::ConnectInfo;
 use axum::http::Request;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use shared::domain::event::EventKind;
 use shared::on_both;
+use shared::store::events;
 use shared::testkit::Testbed;
 
 use crate::answer::{text, without_ids};
@@ -19,6 +21,7 @@ on_both! {
     a_contact_is_replaced_as_a_whole,
     an_edit_that_cannot_be_used_lists_all_fields_and_changes_nothing,
     an_edit_that_changes_nothing_is_no_new_version,
+    fields_and_labels_in_one_body_are_one_version_and_one_event,
     a_version_in_the_body_must_be_the_last,
     a_version_in_if_match_must_be_the_last,
     an_if_match_that_is_no_etag_is_malformed,
@@ -137,6 +140,24 @@ async fn an_edit_that_changes_nothing_is_no_new_version(t: Testbed) {
         assert_eq!(*edited.data(), ticket);
     }
     assert_eq!(server.staff.get(&at(&ticket, "/history")).await.each("field"), ["status"]);
+}
+
+async fn fields_and_labels_in_one_body_are_one_version_and_one_event(t: Testbed) {
+    let server = Server::over(t);
+    let ticket = server.open(json!({ "labels": ["a"] })).await;
+    let path = at(&ticket, "");
+    let both = json!({ "title": "Both", "labels": ["c", "b"], "version": 1 });
+    let edited = server.staff.patch(&path, both.clone()).await.expect(200);
+    assert_eq!((edited.header("etag"), &edited.data()["labels"]), (Some("\"2\""), &json!(["b", "c"])));
+    server.staff.patch(&path, both).await.fails(409, "version_conflict");
+    let put =
+        server.staff.put(&path, json!({ "title": "Anew", "labels": [], "version": 2 })).await.expect(200);
+    assert_eq!((&put.data()["version"], &put.data()["labels"]), (&json!(3), &json!([])));
+    let logged = events::after(&server.bed.db, 0, 100).await.unwrap();
+    let told: Vec<_> = logged.iter().map(|event| (event.kind, &event.data["changed"])).collect();
+    let changed = json!(["labels", "title"]);
+    let updated = (EventKind::TicketUpdated, &changed);
+    assert_eq!(told, [(EventKind::TicketCreated, &Value::Null), updated, updated]);
 }
 
 async fn a_version_in_the_body_must_be_the_last(t: Testbed) {

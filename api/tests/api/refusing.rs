@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use shared::domain::role::Role;
 use shared::ids::UserId;
 use shared::on_both;
-use shared::store::users;
 use shared::testkit::{Testbed, user};
 
 use crate::answer::Answer;
@@ -220,9 +219,7 @@ async fn an_assignee_must_be_able_to_sign_in(t: Testbed) {
     let server = Server::over(t);
     let gone = user("gus@example.org", Role::DevopsEngineer);
     server.add_user(&gone).await;
-    let mut tx = server.bed.db.begin().await.unwrap();
-    users::disable(&mut tx, &gone.email, server.bed.now()).await.unwrap();
-    let _ = tx.commit().await.unwrap();
+    server.bed.disable(&gone.email).await;
     let ticket = server.open(json!({})).await;
     for id in [gone.id, UserId::new()] {
         let blamed = [("assignee_id", "unknown_user")];

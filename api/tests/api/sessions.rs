@@ -8,7 +8,7 @@ use shared::testkit::Testbed;
 
 use crate::answer::{Answer, text};
 use crate::server::{Client, Server};
-use crate::signing_in::{LOGIN, credentials, disable, with_password};
+use crate::signing_in::{LOGIN, credentials, with_password};
 
 on_both! {
     a_refresh_token_gives_the_next_tokens,
@@ -77,7 +77,7 @@ async fn a_refresh_token_ends_with_its_month_its_sign_in_and_its_account(t: Test
     let fresh = refresh(&server, &disabled).await.expect(200).data()["refresh_token"].clone();
     server.bed.advance(TimeDelta::seconds(1));
     refresh(&server, &late).await.fails(401, "unauthorized");
-    disable(&server, LEA).await;
+    server.bed.disable(LEA).await;
     refresh(&server, &fresh).await.fails(401, "unauthorized");
 }
 

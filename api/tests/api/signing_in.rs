@@ -10,7 +10,7 @@ use shared::config::Secret;
 use shared::domain::role::Role;
 use shared::ids::UserId;
 use shared::on_both;
-use shared::store::users::{self, User};
+use shared::store::users::User;
 use shared::testkit::{Testbed, user};
 
 use crate::answer::{text, without_ids};
@@ -35,12 +35,6 @@ pub(crate) async fn with_password(server: &Server, email: &str, password: &str) 
     let user = User { password_hash: hash_password(password).unwrap(), ..user(email, Role::TeamLead) };
     server.add_user(&user).await;
     user
-}
-
-pub(crate) async fn disable(server: &Server, email: &str) {
-    let mut tx = server.bed.db.begin().await.unwrap();
-    assert!(users::disable(&mut tx, email, server.bed.now()).await.unwrap());
-    let _ = tx.commit().await.unwrap();
 }
 
 pub(crate) fn credentials(email: &str, password: &str) -> Value {
@@ -72,7 +66,7 @@ async fn a_wrong_password_and_an_unknown_and_a_disabled_user_get_the_same_answer
     let server = Server::over(t);
     with_password(&server, "lea@example.org", "correct horse").await;
     with_password(&server, "gus@example.org", "correct horse").await;
-    disable(&server, "gus@example.org").await;
+    server.bed.disable("gus@example.org").await;
     let wrong = server.anybody.post(LOGIN, credentials("lea@example.org", "battery staple")).await;
     insta::allow_duplicates! {
         insta::assert_json_snapshot!(wrong.json, @r#"
@@ -211,7 +205,7 @@ async fn a_token_ends_after_a_quarter_of_an_hour_of_the_shared_clock(t: Testbed)
 async fn a_disabled_users_token_stops_working(t: Testbed) {
     let server = Server::over(t);
     server.staff.get("/me").await.expect(200);
-    disable(&server, "sam@example.org").await;
+    server.bed.disable("sam@example.org").await;
     let server = server.restarted();
     server.staff.get("/me").await.fails(401, "unauthorized");
     server.staff.with("idempotency-key", "k").post("/tickets", json!({ "title": "x" })).await.expect(401);

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use shared::domain::role::Role;
 use shared::on_both;
-use shared::store::{deliveries, events, users};
+use shared::store::{deliveries, events};
 use shared::testkit::{self, Testbed};
 
 use crate::answer::text;
@@ -243,9 +243,7 @@ async fn a_stream_ends_when_its_caller_is_disabled_or_the_token_expires(t: Testb
     let (mut brief, mut customer) =
         (Stream::open(&brief, "", None).await, Stream::open(&server.customer, "", None).await);
     let mut staff = Stream::open(&server.staff, "", None).await;
-    let mut tx = server.bed.db.begin().await.unwrap();
-    assert!(users::disable(&mut tx, &server.bed.customer.email, now).await.unwrap());
-    let _ = tx.commit().await.unwrap();
+    server.bed.disable(&server.bed.customer.email).await;
     server.bed.advance(TimeDelta::minutes(2));
     assert_eq!(brief.next().await, None);
     assert_eq!(customer.next().await, None);

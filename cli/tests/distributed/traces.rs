@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use fake_opentelemetry_collector::{ExportedSpan, FakeCollectorServer};
 
+use serde_json::Value;
+
 use crate::system::{IN_TIME, System};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,11 +28,37 @@ async fn a_ticket_is_one_trace_to_its_mail_and_its_breach_another_that_links_to_
     assert_eq!(opened.len(), 1);
     let opened = opened[0];
     assert_eq!((&*opened.kind, &*opened.parent_span_id), ("SPAN_KIND_SERVER", ""));
+    let expected = [("http.request.method", "POST"), ("http.route", "/api/v1/tickets")];
+    assert!(expected.iter().all(|(name, value)| text(opened, name) == *value), "{opened:#?}");
+    assert_eq!(number(opened, "http.response.status_code"), 201);
     for mail in sent(&spans, "ticket.created") {
         assert_eq!(mail.trace_id, opened.trace_id);
-        let way: Vec<&str> = way(&spans, mail).iter().map(|span| &*span.name).collect();
-        assert_eq!(way, ["send mail", "process send_mail", "process notify", "POST /api/v1/tickets"]);
+        let way = way(&spans, mail);
+        let names: Vec<&str> = way.iter().map(|span| &*span.name).collect();
+        let expected = [
+            "send mail",
+            "process send_mail",
+            "send send_mail",
+            "process notify",
+            "send notify",
+            "POST /api/v1/tickets",
+        ];
+        assert_eq!(names, expected);
+        let kinds: Vec<&str> = way.iter().map(|span| &span.kind["SPAN_KIND_".len()..]).collect();
+        assert_eq!(kinds, ["CLIENT", "CONSUMER", "PRODUCER", "CONSUMER", "PRODUCER", "SERVER"]);
+        assert_eq!(number(mail, "server.port"), i64::from(system.smtp.port));
+        let consumer = way[1];
+        assert_eq!(text(consumer, "messaging.message.id"), text(consumer, "job.id"));
+        assert_eq!(text(consumer, "job.id"), text(way[2], "messaging.message.id"));
+        assert_eq!(number(consumer, "job.attempt"), 1);
+        assert!(consumer.attributes.contains_key("job.wait_seconds"), "{consumer:#?}");
     }
+    // The database is asked on behalf of somebody, or it is no part of any trace.
+    let statements = spans.iter().filter(|span| span.attributes.contains_key("db.system.name"));
+    let of_trace: Vec<_> = statements.clone().filter(|span| span.trace_id == opened.trace_id).collect();
+    assert!(statements.clone().all(|span| !span.parent_span_id.is_empty()));
+    assert!(of_trace.iter().any(|span| span.name == "select users"), "{of_trace:#?}");
+    assert!(of_trace.iter().all(|span| span.kind == "SPAN_KIND_CLIENT"));
 
     let breach: HashSet<_> = sent(&spans, "sla.breached").map(|mail| &mail.trace_id).collect();
     assert_eq!(breach.len(), 1, "one trace for all three mails");
@@ -38,11 +66,83 @@ async fn a_ticket_is_one_trace_to_its_mail_and_its_breach_another_that_links_to_
     for mail in sent(&spans, "sla.breached") {
         let way = way(&spans, mail);
         let names: Vec<&str> = way.iter().map(|span| &*span.name).collect();
-        assert_eq!(names, ["send mail", "process send_mail", "process notify"]);
+        assert_eq!(names, ["send mail", "process send_mail", "send send_mail", "process notify"]);
         let root = way.last().expect("it has one");
         assert!(root.links.iter().any(|link| link.trace_id == opened.trace_id), "{root:?}");
     }
     system.mailed(&ticket, "sla.breached", 3, IN_TIME).await;
+    let everything = format!("{spans:?}");
+    for personal in ["@", "Rita", "Erik", "Checkout is down", &ticket.key] {
+        assert!(!everything.contains(personal), "{personal} stands in an attribute");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_is_refused_is_an_error_and_its_retry_a_trace_that_links_to_the_first() {
+    let Some(mut system) = System::prepare().await else { return };
+    let mut collector = FakeCollectorServer::start().await.expect("a collector");
+    system.settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
+    system.settings.insert("OTEL_BSP_SCHEDULE_DELAY", "200".into());
+    system.start(1, 1).await;
+    system.smtp.defer(1);
+    system.open("low").await;
+    let mut spans: Vec<ExportedSpan> = Vec::new();
+    let deadline = std::time::Instant::now() + IN_TIME;
+    while sent(&spans, "ticket.created").count() < 3 {
+        assert!(std::time::Instant::now() < deadline, "these spans came: {spans:#?}");
+        spans.extend(collector.exported_spans(1, Duration::from_secs(1)).await);
+    }
+    let failed =
+        spans.iter().find(|span| span.attributes.contains_key("error.type") && span.name == "send mail");
+    let failed = failed.expect("one was deferred");
+    assert_eq!(text(failed, "error.type"), "451");
+    let first = way(&spans, failed)[1];
+    assert_eq!((&*first.name, &*text(first, "error.type")), ("process send_mail", "mail"));
+    let id = text(first, "job.id");
+    let again = |span: &&ExportedSpan| number(span, "job.attempt") == 2 && text(span, "job.id") == id;
+    let again =
+        spans.iter().filter(|span| span.name == "process send_mail").find(again).expect("it was tried again");
+    assert!(again.parent_span_id.is_empty() && again.trace_id != first.trace_id);
+    let send = way(&spans, first)[1];
+    assert!(again.links.iter().any(|link| link.span_id == send.span_id), "{again:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_sampled_is_not_exported_and_still_has_an_id_in_the_log() {
+    let Some(mut system) = System::prepare().await else { return };
+    let mut collector = FakeCollectorServer::start().await.expect("a collector");
+    system.settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
+    system.settings.insert("OTEL_BSP_SCHEDULE_DELAY", "200".into());
+    system.settings.insert("OTEL_TRACES_SAMPLER", "parentbased_always_off".into());
+    system.start(1, 1).await;
+    let ticket = system.open("low").await;
+    system.mailed(&ticket, "ticket.created", 2, IN_TIME).await;
+    let log = std::fs::read_to_string(&system.part("worker-1").log).expect("a log");
+    let mailed: Vec<Value> =
+        log.lines().filter(|line| line.contains(r#""message":"mailed""#)).map(json).collect();
+    assert!(!mailed.is_empty(), "{log}");
+    for line in &mailed {
+        assert_eq!(line["trace_id"].as_str().map(str::len), Some(32), "{line}");
+        assert!(line["span_id"].is_string() && line["job.id"].is_string(), "{line}");
+    }
+    assert_eq!(collector.exported_spans(1, Duration::from_secs(1)).await.len(), 0);
+}
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).expect("a log line is JSON")
+}
+
+/// A value that is a text; the collector shows it as `Some(AnyValue { value: Some(StringValue("…")) })`.
+fn text(span: &ExportedSpan, attribute: &str) -> String {
+    let value = span.attributes.get(attribute).map_or("", String::as_str);
+    value.split('"').nth(1).unwrap_or_default().to_owned()
+}
+
+/// A value that is a whole number.
+fn number(span: &ExportedSpan, attribute: &str) -> i64 {
+    let value = span.attributes.get(attribute).map_or("", String::as_str);
+    let digits = value.split("IntValue(").nth(1).and_then(|rest| rest.split(')').next());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(-1)
 }
 
 /// The spans of mails about an event.

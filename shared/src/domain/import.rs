@@ -7,7 +7,7 @@ mod row;
 
 pub use cells::{join_labels, neutral, plain};
 pub use reader::{Reader, Record};
-pub use row::{Columns, Row};
+pub use row::{Columns, EXPORTED, Row};
 
 use super::Problem;
 

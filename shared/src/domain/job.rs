@@ -34,6 +34,50 @@ super::text_enum! {
     }
 }
 
+super::text_enum! {
+    /// What an attempt failed for.
+    #[schema(as = JobErrorClass)]
+    ErrorClass {
+        /// The database was away or busy.
+        Database = "database",
+        /// Files could not be read or written.
+        Storage = "storage",
+        /// The mail server did not take it.
+        Mail = "mail",
+        /// The receiver of a webhook did not take it.
+        Webhook = "webhook",
+        /// It took too long.
+        Timeout = "timeout",
+        /// It panicked.
+        Panic = "panic",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+/// Every kind of job there is.
+pub const KINDS: [&str; 13] = [
+    Notify::KIND,
+    SendMail::KIND,
+    Digest::KIND,
+    SendWebhook::KIND,
+    DeliverWebhook::KIND,
+    ScanAttachment::KIND,
+    ImportTickets::KIND,
+    Replan::KIND,
+    Audit::KIND,
+    Prune::KIND,
+    TidyFiles::KIND,
+    TidyRedis::KIND,
+    Noop::KIND,
+];
+
+/// The kind as a label of metrics, which a job of another release must not add to.
+#[must_use]
+pub fn label(kind: &str) -> &'static str {
+    KINDS.into_iter().find(|known| *known == kind).unwrap_or("other")
+}
+
 /// A job is told to be dead after this many crashes or lost leases: it may be what kills its workers.
 pub const MAX_CRASHES: i64 = 3;
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::job::Priority;
 use crate::ids::JobId;
+use crate::metrics::{DISPATCH_FAILURES, DISPATCH_SKIPPED};
 use crate::store::Committed;
 
 /// The message: which jobs a worker may claim.
@@ -103,7 +104,7 @@ impl Queue {
     pub fn push(&self, committed: Committed) {
         for hint in committed.0 {
             if self.hints.try_send(hint).is_err() {
-                metrics::counter!("dogwatch_dispatch_skipped_total").increment(1);
+                DISPATCH_SKIPPED.increment(1);
             }
         }
     }
@@ -186,8 +187,7 @@ async fn pass_on(backend: Backend, mut hints: mpsc::Receiver<(Priority, JobId)>)
                 continue;
             }
             if let Err(error) = pass_on_one(&backend, *priority, &jobs).await {
-                metrics::counter!("dogwatch_dispatch_failures_total", "priority" => priority.as_str())
-                    .increment(1);
+                DISPATCH_FAILURES.of([priority.as_str()]).increment(1);
                 tracing::warn!(%error, jobs = jobs.len(), "could not dispatch; the relay will");
             }
         }
@@ -199,7 +199,7 @@ async fn pass_on_one(backend: &Backend, priority: Priority, jobs: &[JobId]) -> R
     let room = backend.room(priority).await? * MAX_JOBS;
     let sent = &jobs[..jobs.len().min(room)];
     if sent.len() < jobs.len() {
-        metrics::counter!("dogwatch_dispatch_skipped_total").increment((jobs.len() - sent.len()) as u64);
+        DISPATCH_SKIPPED.increment((jobs.len() - sent.len()) as u64);
     }
     backend.send(priority, sent).await
 }

@@ -163,12 +163,8 @@ pub struct Filter {
 
 /// Lists accounts, the newest first.
 pub async fn list(db: &Db, filter: &Filter) -> Result<Vec<User>> {
-    let mut select = conditions(query("SELECT *"), filter);
-    if let Some(before) = filter.before {
-        select = select.push(" AND id < ").push_bind(before);
-    }
-    let select = select.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit);
-    select.push(" OFFSET ").push_bind(filter.offset).all(db).await
+    let select = conditions(query("SELECT *"), filter);
+    select.newest_first(filter.before, filter.limit, filter.offset).all(db).await
 }
 
 /// Counts the accounts that a filter lets through, on all pages.

@@ -123,12 +123,8 @@ pub struct Filter {
 
 /// Lists keys that were not revoked, the newest first.
 pub async fn list(db: &Db, filter: &Filter) -> Result<Vec<ApiKey>> {
-    let mut select = conditions(query("SELECT *"), filter);
-    if let Some(before) = filter.before {
-        select = select.push(" AND id < ").push_bind(before);
-    }
-    let select = select.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit);
-    select.push(" OFFSET ").push_bind(filter.offset).all(db).await
+    let select = conditions(query("SELECT *"), filter);
+    select.newest_first(filter.before, filter.limit, filter.offset).all(db).await
 }
 
 /// Counts the keys that a filter lets through, on all pages.

@@ -2,9 +2,9 @@
 
 use sqlx::FromRow;
 
-use super::Result;
 use super::db::Tx;
-use super::query::{Query, Target, query};
+use super::query::{Target, query};
+use super::{Result, belonging};
 use crate::domain::attachment::State;
 use crate::ids::{AttachmentId, TicketId, UserId};
 use crate::time::Timestamp;
@@ -41,19 +41,7 @@ pub struct Attachment {
 }
 
 /// Which attachments to list.
-#[derive(Clone, Copy, Debug)]
-pub struct Filter {
-    /// Of this ticket.
-    pub ticket: TicketId,
-    /// Whether those among staff are listed, too.
-    pub internal: bool,
-    /// Latest first.
-    pub descending: bool,
-    /// Behind this one.
-    pub after: Option<AttachmentId>,
-    /// At most as many.
-    pub limit: i64,
-}
+pub type Filter = belonging::Filter<AttachmentId>;
 
 const INSERT: &str = "
     INSERT INTO attachments (id, ticket_id, uploader_id, name, media_type, size, sha256, internal, state, created_at)
@@ -86,24 +74,13 @@ pub async fn with_content(
 
 /// Lists attachments that were not deleted.
 pub async fn list(on: impl Into<Target<'_>>, filter: &Filter) -> Result<Vec<Attachment>> {
-    let mut select = narrowed(query("SELECT * FROM attachments WHERE deleted_at IS NULL"), filter);
-    if let Some(after) = filter.after {
-        select = select.push(if filter.descending { " AND id < " } else { " AND id > " }).push_bind(after);
-    }
-    let order = if filter.descending { " ORDER BY id DESC LIMIT " } else { " ORDER BY id LIMIT " };
-    select.push(order).push_bind(filter.limit).all(on).await
+    filter.page(query("SELECT * FROM attachments")).all(on).await
 }
 
 /// Counts all that the filter finds, on all pages.
 pub async fn count(on: impl Into<Target<'_>>, filter: &Filter) -> Result<i64> {
-    let select = query("SELECT count(*) FROM attachments WHERE deleted_at IS NULL");
-    let (count,): (i64,) = narrowed(select, filter).one(on).await?;
+    let (count,): (i64,) = filter.narrow(query("SELECT count(*) FROM attachments")).one(on).await?;
     Ok(count)
-}
-
-fn narrowed(query: Query, filter: &Filter) -> Query {
-    let query = query.push(" AND ticket_id = ").push_bind(filter.ticket);
-    if filter.internal { query } else { query.push(" AND NOT internal") }
 }
 
 const JUDGE: &str = "

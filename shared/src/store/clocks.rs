@@ -11,6 +11,7 @@ use super::query::{Query, Target, Value, query};
 use super::{Db, Result, versions};
 use crate::domain::sla::clock::Run;
 use crate::domain::sla::{Calendar, Clock, Event, Fraction, Metric, Recorded, State};
+use crate::domain::ticket::Priority;
 use crate::ids::{ClockId, TicketId, UserId, VersionId};
 use crate::time::Timestamp;
 
@@ -339,9 +340,30 @@ pub async fn repair(tx: &mut Tx, clocks: &[Stored]) -> Result<()> {
     Ok(())
 }
 
-/// Counts clocks that are neither met nor cancelled, by state.
-pub async fn open_by_state(db: &Db) -> Result<Vec<(String, i64)>> {
-    query("SELECT state, COUNT(*) FROM sla_clocks WHERE stopped_at IS NULL GROUP BY state").all(db).await
+/// Clocks that have not ended, of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, FromRow)]
+pub struct Open {
+    /// What they measure.
+    pub metric: Metric,
+    /// How urgent their tickets are.
+    pub priority: Priority,
+    /// Where they stand: `active`, `paused` or `breached`.
+    pub state: State,
+    /// How many there are.
+    pub clocks: i64,
+    /// How many of them are past a warning.
+    pub warned: i64,
+}
+
+const OPEN: &str = "
+    SELECT c.metric, t.priority, c.state, COUNT(*) AS clocks, SUM(CASE WHEN c.warned > 0 THEN 1 ELSE 0 END) AS warned
+    FROM sla_clocks c JOIN tickets t ON t.id = c.ticket_id
+    WHERE c.stopped_at IS NULL
+    GROUP BY c.metric, t.priority, c.state";
+
+/// Counts clocks that have not ended. It reads all of them.
+pub async fn open(db: &Db) -> Result<Vec<Open>> {
+    query(OPEN).all(db).await
 }
 
 /// Lists how long after its instant each breach since `since` was seen.

@@ -2,9 +2,9 @@
 
 use sqlx::FromRow;
 
-use super::Result;
 use super::db::Tx;
-use super::query::{Query, Target, query};
+use super::query::{Target, query};
+use super::{Result, belonging};
 use crate::ids::{CommentId, TicketId, UserId};
 use crate::time::Timestamp;
 
@@ -55,19 +55,7 @@ pub struct Signed {
 }
 
 /// Which comments to list.
-#[derive(Clone, Copy, Debug)]
-pub struct Filter {
-    /// Of this ticket.
-    pub ticket: TicketId,
-    /// Whether those among staff are listed, too.
-    pub internal: bool,
-    /// Latest first.
-    pub descending: bool,
-    /// Behind this one.
-    pub after: Option<CommentId>,
-    /// At most as many.
-    pub limit: i64,
-}
+pub type Filter = belonging::Filter<CommentId>;
 
 const INSERT: &str = "
     INSERT INTO comments (id, ticket_id, author_id, content, internal, system, version, created_at)
@@ -81,12 +69,11 @@ pub async fn insert(tx: &mut Tx, c: &Comment) -> Result<()> {
 }
 
 const SIGNED: &str = "
-    SELECT c.*, u.name AS author_name FROM comments c LEFT JOIN users u ON u.id = c.author_id
-    WHERE c.deleted_at IS NULL";
+    SELECT c.*, (SELECT u.name FROM users u WHERE u.id = c.author_id) AS author_name FROM comments c";
 
 /// Finds a comment that was not deleted.
 pub async fn get(on: impl Into<Target<'_>>, id: CommentId) -> Result<Option<Signed>> {
-    query(SIGNED).push(" AND c.id = ").push_bind(id).optional(on).await
+    query(SIGNED).push(" WHERE deleted_at IS NULL AND id = ").push_bind(id).optional(on).await
 }
 
 /// Finds a comment that was not deleted and keeps others from changing it until the transaction ends.
@@ -97,25 +84,13 @@ pub async fn lock(tx: &mut Tx, id: CommentId) -> Result<Option<Comment>> {
 
 /// Lists comments that were not deleted.
 pub async fn list(on: impl Into<Target<'_>>, filter: &Filter) -> Result<Vec<Signed>> {
-    let mut select = narrowed(query(SIGNED), filter);
-    if let Some(after) = filter.after {
-        select =
-            select.push(if filter.descending { " AND c.id < " } else { " AND c.id > " }).push_bind(after);
-    }
-    let order = if filter.descending { " ORDER BY c.id DESC LIMIT " } else { " ORDER BY c.id LIMIT " };
-    select.push(order).push_bind(filter.limit).all(on).await
+    filter.page(query(SIGNED)).all(on).await
 }
 
 /// Counts all that the filter finds, on all pages.
 pub async fn count(on: impl Into<Target<'_>>, filter: &Filter) -> Result<i64> {
-    let select = query("SELECT count(*) FROM comments c WHERE c.deleted_at IS NULL");
-    let (count,): (i64,) = narrowed(select, filter).one(on).await?;
+    let (count,): (i64,) = filter.narrow(query("SELECT count(*) FROM comments")).one(on).await?;
     Ok(count)
-}
-
-fn narrowed(query: Query, filter: &Filter) -> Query {
-    let query = query.push(" AND c.ticket_id = ").push_bind(filter.ticket);
-    if filter.internal { query } else { query.push(" AND NOT c.internal") }
 }
 
 const KEEP: &str = "

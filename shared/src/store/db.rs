@@ -11,6 +11,7 @@ use sqlx::{Postgres, Sqlite, Transaction};
 
 use super::events::{self, NewEvent};
 use super::query::query;
+use super::statement::Statement;
 use super::{Error, Result};
 use crate::domain::job::Priority;
 use crate::ids::JobId;
@@ -40,6 +41,31 @@ pub struct Tx {
     pub(super) enqueued: Vec<(Priority, JobId)>,
     /// What happened, to be written last.
     pub(super) events: Vec<NewEvent>,
+    /// What to measure once it is true.
+    measures: Measures,
+}
+
+/// What a transaction has to say to the metrics if it is committed.
+#[derive(Default)]
+struct Measures(Vec<Box<dyn FnOnce() + Send>>);
+
+impl std::fmt::Debug for Measures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} measures", self.0.len())
+    }
+}
+
+/// Connections of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// `main` on PostgreSQL, `reader` and `writer` on SQLite.
+    pub name: &'static str,
+    /// Connections that are open.
+    pub open: usize,
+    /// Those that nobody uses.
+    pub idle: usize,
+    /// How many there can be.
+    pub most: u32,
 }
 
 #[derive(Debug)]
@@ -137,11 +163,14 @@ impl Db {
     /// # Errors
     /// `Error::Unavailable` when no connection can be had.
     pub async fn begin(&self) -> Result<Tx> {
+        let begin = Statement::of(matches!(self, Self::Sqlite { .. }), "BEGIN");
         let inner = match self {
-            Self::Postgres(pool) => Inner::Postgres(pool.begin().await?),
-            Self::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Inner::Postgres(begin.run(pool.begin()).await?),
+            Self::Sqlite { writer, .. } => {
+                Inner::Sqlite(begin.run(writer.begin_with("BEGIN IMMEDIATE")).await?)
+            }
         };
-        Ok(Tx { inner, enqueued: Vec::new(), events: Vec::new() })
+        Ok(Tx::of(inner))
     }
 
     /// Begins a transaction that sees all of the database as of one moment and changes nothing. It may wait for
@@ -158,7 +187,7 @@ impl Db {
             }
             Self::Sqlite { reader, .. } => Inner::Sqlite(reader.begin().await?),
         };
-        Ok(Tx { inner, enqueued: Vec::new(), events: Vec::new() })
+        Ok(Tx::of(inner))
     }
 
     /// The version of the schema that this program works with.
@@ -181,6 +210,19 @@ impl Db {
         Ok(clock.agree_with(database, started.elapsed()).as_seconds_f64())
     }
 
+    /// Tells how many connections there are, and how many of them are in use.
+    #[must_use]
+    pub fn pools(&self) -> Vec<Pool> {
+        fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> Pool {
+            let (open, most) = (pool.size() as usize, pool.options().get_max_connections());
+            Pool { name, open, idle: pool.num_idle(), most }
+        }
+        match self {
+            Self::Postgres(pool) => vec![of("main", pool)],
+            Self::Sqlite { reader, writer } => vec![of("reader", reader), of("writer", writer)],
+        }
+    }
+
     /// Closes every connection after its current statement.
     pub async fn close(&self) {
         match self {
@@ -194,16 +236,31 @@ impl Db {
 }
 
 impl Tx {
+    fn of(inner: Inner) -> Self {
+        Self { inner, enqueued: Vec::new(), events: Vec::new(), measures: Measures::default() }
+    }
+
+    pub(super) const fn is_sqlite(&self) -> bool {
+        matches!(self.inner, Inner::Sqlite(_))
+    }
+
+    /// Has something measured once the changes are durable, and never if they are undone.
+    pub(super) fn measure(&mut self, measure: impl FnOnce() + Send + 'static) {
+        self.measures.0.push(Box::new(measure));
+    }
+
     /// Makes the changes durable and returns the jobs they enqueued for now.
     ///
     /// # Errors
     /// When the commit fails: nothing was changed, unless the connection broke while committing.
     pub async fn commit(mut self) -> Result<Committed> {
         events::write(&mut self).await?;
+        let commit = Statement::of(self.is_sqlite(), "COMMIT");
         match self.inner {
-            Inner::Postgres(tx) => tx.commit().await?,
-            Inner::Sqlite(tx) => tx.commit().await?,
+            Inner::Postgres(tx) => commit.run(tx.commit()).await?,
+            Inner::Sqlite(tx) => commit.run(tx.commit()).await?,
         }
+        self.measures.0.into_iter().for_each(|measure| measure());
         Ok(Committed(self.enqueued))
     }
 

@@ -207,11 +207,10 @@ pub struct Filter {
 
 /// Lists deliveries, newest first.
 pub async fn list(on: impl Into<Target<'_>>, filter: &Filter) -> Result<Vec<Delivery>> {
-    let mut select = conditions(query("SELECT * FROM webhook_deliveries WHERE webhook_id = "), filter);
-    if let Some(before) = filter.before {
-        select = select.push(" AND id < ").push_bind(before);
-    }
-    select.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit).all(on).await
+    conditions(query("SELECT * FROM webhook_deliveries WHERE webhook_id = "), filter)
+        .page(true, filter.before, filter.limit)
+        .all(on)
+        .await
 }
 
 /// Counts the deliveries that a filter lets through, on all pages.

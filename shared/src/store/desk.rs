@@ -4,6 +4,7 @@
 //! the events of a clock are stored in the order in which they happened.
 
 mod actor;
+mod amend;
 mod assignment;
 mod attachments;
 mod audit;
@@ -13,8 +14,8 @@ mod comments;
 mod escalation;
 mod fields;
 mod import;
-mod labels;
 mod replan;
+mod verdicts;
 
 use std::sync::Arc;
 
@@ -33,10 +34,11 @@ use crate::domain::sla::{Command, Event, Metric};
 use crate::domain::span;
 use crate::domain::ticket::{Category, Priority, Status, clock_events};
 use crate::ids::{DefinitionId, ImportId, TicketId, UserId};
+use crate::metrics::ACKNOWLEDGED_AFTER;
 use crate::time::{Clock, Timestamp};
 
 pub use actor::{Actor, Who};
-pub use assignment::{Assignment, REFUSED as ASSIGNMENT_REFUSED};
+pub use assignment::Assignment;
 pub use attachments::NewFile;
 pub use audit::{Audit, Mismatch};
 pub use bulk::Refusal;
@@ -207,28 +209,6 @@ impl Desk {
         Ok(opened)
     }
 
-    /// Changes a ticket's fields. Where they bring it under another policy, or to another target of the same one,
-    /// its clocks are retargeted in that policy's mode.
-    pub async fn edit(
-        &self,
-        tx: &mut Tx,
-        id: TicketId,
-        expected: Option<i64>,
-        actor: &Actor,
-        edit: impl FnOnce(&mut Ticket),
-    ) -> Result<Ticket> {
-        let before = locked(tx, id, expected, actor, Action::Update).await?;
-        let now = self.clock.now().max(before.updated_at);
-        let mut ticket = before.clone();
-        edit(&mut ticket);
-        assignment::check(actor, &before, &ticket)?;
-        let labels = tickets::labels(&mut *tx, id).await?;
-        if ticket.facts(&labels) != before.facts(&labels) {
-            self.bring_under_its_policy(tx, &mut ticket, &labels, actor, now).await?;
-        }
-        self.store(tx, &before, ticket, actor, now).await
-    }
-
     /// Moves a ticket to another status, with all that this does to its clocks, escalation and people.
     pub async fn move_to(
         &self,
@@ -306,7 +286,10 @@ impl Desk {
         ticket.acknowledged_as = actor.address().map(str::to_owned);
         // Waits for a sweep that is just opening the escalation, and keeps others out until this is committed.
         sla_clocks::lock_of_ticket(tx, id).await?;
-        escalations::stop(tx, id, StopReason::Acknowledged, now).await?;
+        if let Some(opened) = escalations::stop(tx, id, StopReason::Acknowledged, now).await? {
+            let (priority, after) = (ticket.priority.as_str(), (now - opened).as_seconds_f64());
+            tx.measure(move || ACKNOWLEDGED_AFTER.of([priority]).record(after));
+        }
         self.store(tx, &before, ticket, actor, now).await
     }
 

@@ -97,11 +97,17 @@ pub async fn advance(tx: &mut Tx, taken: &[Escalation]) -> Result<()> {
 
 const STOP: &str = "
     UPDATE escalations SET stopped_at = $2, stop_reason = $3, next_step_at = NULL
-    WHERE ticket_id = $1 AND stopped_at IS NULL";
+    WHERE ticket_id = $1 AND stopped_at IS NULL RETURNING opened_at";
 
-/// Stops a ticket's open escalation; `false` when there is none.
-pub async fn stop(tx: &mut Tx, ticket: TicketId, reason: StopReason, at: Timestamp) -> Result<bool> {
-    Ok(query(STOP).bind(ticket).bind(at).bind(reason).execute(tx).await? > 0)
+/// Stops a ticket's open escalation; returns the instant that its steps counted from, `None` when there is none.
+pub async fn stop(
+    tx: &mut Tx,
+    ticket: TicketId,
+    reason: StopReason,
+    at: Timestamp,
+) -> Result<Option<Timestamp>> {
+    let stopped: Option<(Timestamp,)> = query(STOP).bind(ticket).bind(at).bind(reason).optional(tx).await?;
+    Ok(stopped.map(|(opened_at,)| opened_at))
 }
 
 /// Finds an escalation.

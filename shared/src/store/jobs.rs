@@ -8,13 +8,16 @@ use std::borrow::Cow;
 use chrono::TimeDelta;
 use sqlx::FromRow;
 use sqlx::types::Json;
+use tracing::{Span, field};
 
 use super::db::Tx;
 use super::query::{Target, Value, query};
 use super::schedules::Schedule;
 use super::{Db, Result};
-use crate::domain::job::{Ending, Job, MAX_CRASHES, Priority};
+use crate::domain::job::{self, Ending, Job, MAX_CRASHES, Priority};
 use crate::ids::{JobId, WorkerId};
+use crate::metrics::JOBS_ENQUEUED;
+use crate::telemetry;
 use crate::time::Timestamp;
 
 /// How long the relay leaves a fresh job to whoever enqueued it, who dispatches it after the commit.
@@ -54,7 +57,7 @@ impl NewJob {
             run_at: None,
             max_attempts: J::MAX_ATTEMPTS,
             unique_key: None,
-            traceparent: crate::telemetry::traceparent(),
+            traceparent: telemetry::traceparent(),
         }
     }
 
@@ -175,7 +178,9 @@ const INSERT: &str = "
     RETURNING id";
 
 /// Enqueues jobs with this transaction; returns those that a unique key did not turn away.
-pub async fn enqueue(tx: &mut Tx, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<JobId>> {
+pub async fn enqueue(tx: &mut Tx, mut jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<JobId>> {
+    let _sends: Vec<Span> = jobs.iter_mut().map(send).collect();
+    let kinds: Vec<(JobId, &'static str)> = jobs.iter().map(|job| (job.id, job::label(&job.kind))).collect();
     let immediate: Vec<_> =
         jobs.iter().filter(|j| j.run_at.is_none_or(|at| at <= now)).map(|j| (j.priority, j.id)).collect();
     let wanted = jobs.len();
@@ -206,7 +211,36 @@ pub async fn enqueue(tx: &mut Tx, jobs: Vec<NewJob>, now: Timestamp) -> Result<V
     } else {
         tx.enqueued.extend(immediate.into_iter().filter(|(_, id)| inserted.contains(id)));
     }
+    let all = inserted.len() == wanted;
+    let kinds: Vec<_> = kinds.into_iter().filter(|(id, _)| all || inserted.contains(id)).collect();
+    tx.measure(move || kinds.into_iter().for_each(|(_, kind)| JOBS_ENQUEUED.of([kind]).increment(1)));
     Ok(inserted)
+}
+
+/// The span of a job's sending, for as long as it takes to store it; the job's attempts are part of it, or refer to it
+/// (OpenTelemetry semantic conventions for messaging). A job without a cause begins a trace of its own.
+fn send(job: &mut NewJob) -> Span {
+    let cause = job.traceparent.as_deref().and_then(telemetry::parse_traceparent);
+    let Some(cause) = cause else { return Span::none() };
+    let span = tracing::debug_span!(
+        parent: None,
+        "send",
+        otel.name = field::Empty,
+        otel.kind = "producer",
+        messaging.system = "dogwatch",
+        messaging.operation.name = "enqueue",
+        messaging.operation.type = "send",
+        messaging.destination.name = field::Empty,
+        messaging.message.id = field::Empty,
+    );
+    if !span.is_disabled() {
+        telemetry::continue_trace(&span, cause);
+        span.record("otel.name", format!("send {}", job.kind))
+            .record("messaging.destination.name", &*job.kind);
+        span.record("messaging.message.id", field::display(job.id));
+        job.traceparent = telemetry::traceparent_of(&span);
+    }
+    span
 }
 
 // Fenced, so that PostgreSQL locks and updates exactly the rows it chose.
@@ -360,12 +394,12 @@ const RESCUE: &str = "
     FROM v WHERE jobs.id = v.id";
 
 /// What a rescue did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rescued {
     /// Jobs that will run again.
     pub again: usize,
-    /// Jobs given up because they lost their worker too often.
-    pub dead: usize,
+    /// The kinds of jobs given up because they lost their worker too often.
+    pub dead: Vec<String>,
 }
 
 /// Takes jobs from workers not seen since `gone_before`, and those past their deadline.
@@ -375,7 +409,7 @@ pub async fn rescue(tx: &mut Tx, gone_before: Option<Timestamp>, now: Timestamp)
     let gone_before = gone_before.unwrap_or(chrono::DateTime::UNIX_EPOCH);
     let lost: Vec<Leased> = query(LOST).bind(now).bind(gone_before).all(&mut *tx).await?;
     let (dead, again): (Vec<_>, Vec<_>) = lost.into_iter().partition(|job| job.crashes + 1 >= MAX_CRASHES);
-    let rescued = Rescued { again: again.len(), dead: dead.len() };
+    let rescued = Rescued { again: again.len(), dead: dead.iter().map(|job| job.kind.clone()).collect() };
     query(RESCUE).bind(now).rows(again.iter().map(|job| [job.id.into()])).execute(tx).await?;
     for mut job in dead {
         let Some(worker) = job.worker_id else { continue };

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod acknowledgements;
 pub mod api_keys;
 pub mod attachments;
+pub mod belonging;
 pub mod clocks;
 pub mod comments;
 pub mod contacts;
@@ -35,6 +36,7 @@ pub mod rulebook;
 pub mod schedules;
 pub mod sign_ins;
 pub mod signing_keys;
+mod statement;
 pub mod tickets;
 pub mod users;
 pub mod versions;
@@ -50,7 +52,7 @@ pub enum Error {
     #[error("the change conflicts with what is stored")]
     Conflict(#[source] sqlx::Error),
     /// The database is away, busy or shutting down: the same call may succeed later.
-    #[error("the database is not available")]
+    #[error("the database is not available: {0}")]
     Unavailable(#[source] sqlx::Error),
     /// The schema is older or newer than this program.
     #[error("{0}")]
@@ -68,6 +70,16 @@ impl Error {
     #[must_use]
     pub const fn away() -> Self {
         Self::Unavailable(sqlx::Error::PoolClosed)
+    }
+
+    /// What a trace calls it.
+    pub(crate) const fn class(&self) -> &'static str {
+        match self {
+            Self::Conflict(_) => "conflict",
+            Self::Unavailable(_) => "unavailable",
+            Self::Schema(_) => "schema",
+            Self::Corrupt(_) => "corrupt",
+        }
     }
 }
 

@@ -180,11 +180,7 @@ pub struct Filter {
 
 /// Lists notifications, newest first.
 pub async fn list(db: &Db, filter: &Filter) -> Result<Vec<Notification>> {
-    let mut select = conditions(query(COLUMNS), filter);
-    if let Some(before) = filter.before {
-        select = select.push(" AND id < ").push_bind(before);
-    }
-    select.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit).all(db).await
+    conditions(query(COLUMNS), filter).page(true, filter.before, filter.limit).all(db).await
 }
 
 /// Counts the notifications that a filter lets through, on all pages.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Result;
 use super::db::{Db, Inner, Tx};
+use super::statement::Statement;
 use crate::time::Timestamp;
 
 /// SQLite takes at most 32,766 variables a statement; chunks stay far below and let the statement cache work.
@@ -184,26 +185,28 @@ pub fn query(sql: &'static str) -> Query {
 }
 
 macro_rules! run {
-    ($query:expr, $on:expr, $with:ident :: <$row:ty>, $method:ident) => {
-        match $on {
+    ($query:expr, $on:expr, $with:ident :: <$row:ty>, $method:ident) => {{
+        let (query, on) = ($query, $on);
+        let statement = Statement::of(on.is_sqlite(), &query.sql);
+        match on {
             Target::Db(Db::Postgres(pool)) => {
-                let (sql, arguments) = $query.for_postgres();
-                sqlx::$with::<Postgres, $row, _>(sql, arguments).$method(pool).await?
+                let (sql, arguments) = query.for_postgres();
+                statement.run(sqlx::$with::<Postgres, $row, _>(sql, arguments).$method(pool)).await?
             }
             Target::Db(Db::Sqlite { reader, .. }) => {
-                let (sql, arguments) = $query.for_sqlite();
-                sqlx::$with::<Sqlite, $row, _>(sql, arguments).$method(reader).await?
+                let (sql, arguments) = query.for_sqlite();
+                statement.run(sqlx::$with::<Sqlite, $row, _>(sql, arguments).$method(reader)).await?
             }
             Target::Tx(Tx { inner: Inner::Postgres(tx), .. }) => {
-                let (sql, arguments) = $query.for_postgres();
-                sqlx::$with::<Postgres, $row, _>(sql, arguments).$method(&mut **tx).await?
+                let (sql, arguments) = query.for_postgres();
+                statement.run(sqlx::$with::<Postgres, $row, _>(sql, arguments).$method(&mut **tx)).await?
             }
             Target::Tx(Tx { inner: Inner::Sqlite(tx), .. }) => {
-                let (sql, arguments) = $query.for_sqlite();
-                sqlx::$with::<Sqlite, $row, _>(sql, arguments).$method(&mut **tx).await?
+                let (sql, arguments) = query.for_sqlite();
+                statement.run(sqlx::$with::<Sqlite, $row, _>(sql, arguments).$method(&mut **tx)).await?
             }
         }
-    };
+    }};
 }
 
 impl Query {
@@ -301,15 +304,18 @@ impl Query {
     /// See [`Error`](super::Error).
     pub async fn execute(self, tx: &mut Tx) -> Result<u64> {
         let mut changed = 0;
-        for query in self.chunks(matches!(tx.inner, Inner::Sqlite(_))) {
+        for query in self.chunks(tx.is_sqlite()) {
+            let statement = Statement::of(tx.is_sqlite(), &query.sql);
             changed += match &mut tx.inner {
                 Inner::Postgres(tx) => {
                     let (sql, arguments) = query.for_postgres();
-                    sqlx::query_with::<Postgres, _>(sql, arguments).execute(&mut **tx).await?.rows_affected()
+                    let execute = sqlx::query_with::<Postgres, _>(sql, arguments).execute(&mut **tx);
+                    statement.run(execute).await?.rows_affected()
                 }
                 Inner::Sqlite(tx) => {
                     let (sql, arguments) = query.for_sqlite();
-                    sqlx::query_with::<Sqlite, _>(sql, arguments).execute(&mut **tx).await?.rows_affected()
+                    let execute = sqlx::query_with::<Sqlite, _>(sql, arguments).execute(&mut **tx);
+                    statement.run(execute).await?.rows_affected()
                 }
             };
         }
@@ -370,9 +376,37 @@ impl Query {
     }
 }
 
+impl Query {
+    /// Appends how a list ends that is in the order of its identifiers: behind one of them, if it is given, and at most
+    /// `limit`. The statement must have a condition already.
+    #[must_use]
+    pub(super) fn page(self, descending: bool, after: Option<impl Into<Value>>, limit: i64) -> Self {
+        let (behind, order) = if descending {
+            (" AND id < ", " ORDER BY id DESC LIMIT ")
+        } else {
+            (" AND id > ", " ORDER BY id LIMIT ")
+        };
+        let query = match after {
+            Some(after) => self.push(behind).push_bind(after),
+            None => self,
+        };
+        query.push(order).push_bind(limit)
+    }
+
+    /// Appends how a list ends whose newest come first: those before one of them, if it is given, without the first
+    /// `offset`, and at most `limit`. The statement must have a condition already.
+    #[must_use]
+    pub(super) fn newest_first(self, before: Option<impl Into<Value>>, limit: i64, offset: i64) -> Self {
+        self.page(true, before, limit).push(" OFFSET ").push_bind(offset)
+    }
+}
+
 impl Target<'_> {
-    fn is_sqlite(&self) -> bool {
-        matches!(self, Target::Db(Db::Sqlite { .. }) | Target::Tx(Tx { inner: Inner::Sqlite(_), .. }))
+    const fn is_sqlite(&self) -> bool {
+        match self {
+            Target::Db(db) => matches!(db, Db::Sqlite { .. }),
+            Target::Tx(tx) => tx.is_sqlite(),
+        }
     }
 }
 

@@ -190,12 +190,12 @@ pub async fn lock_all(tx: &mut Tx, ids: &[TicketId]) -> Result<Vec<Ticket>> {
     select.rows(ids.iter().map(|id| [(*id).into()])).all(tx).await
 }
 
-/// Lists the policies that tickets came under, for those that came under another than the built-in one.
-pub async fn policies_of(tx: &mut Tx, ids: &[TicketId]) -> Result<Vec<(TicketId, VersionId)>> {
-    let select = query(
-        "SELECT id, sla_policy_version_id FROM tickets
-        WHERE id IN ({rows}) AND sla_policy_version_id IS NOT NULL",
-    );
+/// Tells how urgent tickets are, and the version of the policy that each came under; none for the built-in one.
+pub async fn promises_of(
+    tx: &mut Tx,
+    ids: &[TicketId],
+) -> Result<Vec<(TicketId, Priority, Option<VersionId>)>> {
+    let select = query("SELECT id, priority, sla_policy_version_id FROM tickets WHERE id IN ({rows})");
     select.rows(ids.iter().map(|id| [(*id).into()])).all(tx).await
 }
 

@@ -104,12 +104,6 @@ pub async fn with_role(on: impl Into<Target<'_>>, role: Role) -> Result<Vec<User
     query(select).bind(role).all(on).await
 }
 
-/// Disables a user, who can then neither sign in nor use a token; `false` when there is no such enabled user.
-pub async fn disable(tx: &mut Tx, email: &str, at: Timestamp) -> Result<bool> {
-    let update = query("UPDATE users SET disabled_at = $2 WHERE email = $1 AND disabled_at IS NULL");
-    Ok(update.bind(email.to_lowercase()).bind(at).execute(tx).await? == 1)
-}
-
 /// Adds a user, or gives the existing one with that address; for seeding.
 pub async fn ensure(tx: &mut Tx, user: &User) -> Result<User> {
     let existing =

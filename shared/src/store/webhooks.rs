@@ -162,11 +162,7 @@ pub async fn list(
     before: Option<WebhookId>,
     limit: i64,
 ) -> super::Result<Vec<Webhook>> {
-    let mut select = query("SELECT * FROM webhooks WHERE deleted_at IS NULL");
-    if let Some(before) = before {
-        select = select.push(" AND id < ").push_bind(before);
-    }
-    select.push(" ORDER BY id DESC LIMIT ").push_bind(limit).all(on).await
+    query("SELECT * FROM webhooks WHERE deleted_at IS NULL").page(true, before, limit).all(on).await
 }
 
 /// Counts the webhooks.

@@ -20,7 +20,7 @@ on_both! {
     due_clocks_are_claimed_earliest_first,
     a_clock_is_due_only_after_its_instant,
     a_paused_clock_is_not_due,
-    open_clocks_are_counted_by_state,
+    open_clocks_are_counted_by_metric_priority_and_state,
     detection_is_measured_from_the_instant_of_the_breach,
 }
 
@@ -197,7 +197,7 @@ async fn a_paused_clock_is_not_due(t: Testbed) {
     assert_eq!(due(at(hours(9) + minutes(1) + micros(1))).await.len(), 1);
 }
 
-async fn open_clocks_are_counted_by_state(t: Testbed) {
+async fn open_clocks_are_counted_by_metric_priority_and_state(t: Testbed) {
     let ticket = t.open(Priority::Low).await;
     let mut held = started(ticket.id, minutes(1), &[], t.now());
     take(&mut held, paused(Hold::Manual), t.now());
@@ -205,11 +205,23 @@ async fn open_clocks_are_counted_by_state(t: Testbed) {
     late.events.extend(late.stored.clock.fire(at(minutes(2))));
     let mut met = started(ticket.id, minutes(1), &[], t.now());
     take(&mut met, Event::Stopped, t.now());
-    insert(&t, &[held, late, met]).await;
-    let mut counted = clocks::open_by_state(&t.db).await.unwrap();
+    let mut risky = started(ticket.id, minutes(4), &[500_000], t.now());
+    risky.events.extend(risky.stored.clock.fire(at(minutes(3))));
+    insert(&t, &[held, late, met, risky]).await;
+    let urgent = t.open(Priority::Critical).await;
+    let mut counted = clocks::open(&t.db).await.unwrap();
     counted.sort();
-    let count = |state: &str, n| (state.to_owned(), n);
-    assert_eq!(counted, [count("active", 2), count("breached", 1), count("paused", 1)]);
+    let count = |metric, priority, state, warned| clocks::Open { metric, priority, state, clocks: 1, warned };
+    let mut expected = vec![
+        count(Metric::NextResponse, ticket.priority, State::Active, 1),
+        count(Metric::NextResponse, ticket.priority, State::Paused, 0),
+        count(Metric::NextResponse, ticket.priority, State::Breached, 0),
+    ];
+    for metric in [Metric::FirstResponse, Metric::Resolution] {
+        expected.extend([&urgent, &ticket].map(|ticket| count(metric, ticket.priority, State::Active, 0)));
+    }
+    expected.sort();
+    assert_eq!(counted, expected);
 }
 
 async fn detection_is_measured_from_the_instant_of_the_breach(t: Testbed) {

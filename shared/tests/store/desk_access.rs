@@ -21,6 +21,7 @@ on_both! {
     an_assignment_moves_a_ticket_to_the_policy_of_its_team,
     a_deleted_ticket_is_gone_for_everybody_and_everything,
     labels_are_replaced_and_put_on_record,
+    fields_and_labels_are_changed_as_one,
     many_are_moved_or_none,
     what_happened_is_logged_as_it_is_committed,
     history_is_immutable,
@@ -109,6 +110,31 @@ async fn labels_are_replaced_and_put_on_record(t: Testbed) {
     let values = (last.old_value.as_deref(), last.new_value.as_deref());
     assert_eq!((last.field.as_str(), values), ("labels", (Some("blue, red"), Some("green"))));
     assert_eq!(write(&t, relabel).await.version, 2, "the same labels are no change");
+}
+
+async fn fields_and_labels_are_changed_as_one(t: Testbed) {
+    let targets = json!({ "low": { "resolution": "9h" }, "high": { "resolution": "2h" } });
+    let vip = json!({ "match": { "label": ["vip"] }, "targets": targets });
+    let vip = t.define(Kind::SlaPolicy, "VIP", vip).await;
+    let ticket = t.open(Priority::Low).await;
+    let urgent = |ticket: &mut tickets::Ticket| ticket.priority = Priority::High;
+    let (staff, labels) = (t.staff(), ["vip".to_owned()]);
+    let revise = async |tx: &mut _| t.desk.revise(tx, ticket.id, None, &staff, urgent, Some(&labels)).await;
+    let revised = write(&t, revise).await;
+    assert_eq!((revised.version, revised.sla_policy_version_id), (2, Some(vip.version_id)));
+    assert_eq!(write(&t, revise).await, revised, "the same again is no change");
+    let history = tickets::history(&t.db, ticket.id).await.unwrap();
+    let mut changed: Vec<(&str, i64)> = history.iter().map(|c| (c.field.as_str(), c.version)).collect();
+    changed.sort_unstable();
+    assert_eq!(changed, [("labels", 2), ("priority", 2), ("sla_policy_version_id", 2), ("status", 1)]);
+    let logged = events::after(&t.db, 0, 100).await.unwrap();
+    let of = |kind: EventKind| logged.iter().filter(|event| event.kind == kind).count();
+    assert_eq!(of(EventKind::TicketUpdated), 1);
+    assert_eq!(
+        of(EventKind::SlaRetargeted),
+        1,
+        "at once to the target of the new policy at the new priority"
+    );
 }
 
 async fn many_are_moved_or_none(t: Testbed) {

@@ -103,8 +103,9 @@ async fn a_stopped_escalation_is_over_and_another_may_follow(t: Testbed) {
     for (s, reason) in (1..).zip(StopReason::ALL) {
         open(&t, &[&ticket], 15).await;
         let stop = async |at| write(&t, async |tx| escalations::stop(tx, ticket.id, *reason, at).await).await;
-        assert!(stop(at(seconds(s))).await);
-        assert!(!stop(at(seconds(s + 1))).await);
+        let opened = of(&t, &ticket).await.pop().unwrap().opened_at;
+        assert_eq!(stop(at(seconds(s))).await, Some(opened));
+        assert_eq!(stop(at(seconds(s + 1))).await, None);
         let stopped = of(&t, &ticket).await.pop().unwrap();
         assert_eq!((stopped.stopped_at, stopped.stop_reason), (Some(at(seconds(s))), Some(*reason)));
         assert_eq!(claim(&t, 60, 10).await, []);

@@ -156,7 +156,7 @@ async fn an_import_stops_when_its_user_may_not_import_any_more(t: Testbed) {
     write(&t, async |tx| t.desk.import(tx, &mut import, lines("title\nOne\n").1).await).await;
     let found = write(&t, async |tx| users::lock(tx, t.staff.id).await).await;
     assert_eq!(found.as_ref(), Some(&t.staff));
-    write(&t, async |tx| users::disable(tx, &t.staff.email, t.now()).await).await;
+    t.disable(&t.staff.email).await;
     let opened = write(&t, async |tx| t.desk.import(tx, &mut import, lines("title\nTwo\n").1).await).await;
     assert!(opened.is_empty());
     let stored = imports::get(&t.db, import.id).await.unwrap().unwrap();

@@ -88,7 +88,7 @@ pub(crate) async fn rescue(t: &Testbed, gone_before: Option<Timestamp>) -> Rescu
 }
 
 pub(crate) fn again(again: usize) -> Rescued {
-    Rescued { again, dead: 0 }
+    Rescued { again, dead: Vec::new() }
 }
 
 async fn a_job_reads_as_it_was_enqueued(t: Testbed) {

@@ -40,6 +40,6 @@ async fn what_somebody_wants_is_found_by_user_and_by_address(t: Testbed) {
 }
 
 async fn a_disabled_user_wants_nothing(t: Testbed) {
-    write(&t, async |tx| users::disable(tx, "sam@example.org", t.now()).await).await;
+    t.disable("sam@example.org").await;
     assert_eq!(preferences::of_addresses(&t.db, &["sam@example.org".into()]).await.unwrap(), []);
 }

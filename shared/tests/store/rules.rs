@@ -80,9 +80,11 @@ async fn a_ticket_comes_under_the_first_policy_that_matches(t: Testbed) {
     );
     let mut tx = crate::begin(&t).await;
     let ids = [labelled.id, plain.id, other.id];
-    let mut of = tickets::policies_of(&mut tx, &ids).await.unwrap();
+    let mut of = tickets::promises_of(&mut tx, &ids).await.unwrap();
     of.sort_unstable();
-    assert_eq!(of, [(labelled.id, vip.version_id), (plain.id, high.version_id)]);
+    let of: Vec<_> = of.into_iter().map(|(id, _, version)| (id, version)).collect();
+    let expected = [(labelled.id, Some(vip.version_id)), (plain.id, Some(high.version_id)), (other.id, None)];
+    assert_eq!(of, expected);
     tx.rollback().await.unwrap();
 }
 
@@ -319,6 +321,6 @@ async fn roles_are_asked_for_those_who_can_sign_in(t: Testbed) {
         users::with_role(&t.db, t.staff.role).await.unwrap().into_iter().map(|user| user.id).collect()
     };
     assert_eq!(with().await, [t.staff.id]);
-    write(&t, async |tx| users::disable(tx, &t.staff.email, t.now()).await).await;
+    t.disable(&t.staff.email).await;
     assert_eq!(with().await, []);
 }

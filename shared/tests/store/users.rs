@@ -5,13 +5,12 @@ use shared::on_both;
 use shared::store::{Error, users};
 use shared::testkit::{Testbed, user};
 
-use crate::{at, refused, seconds, write};
+use crate::{refused, write};
 
 on_both! {
     a_user_is_found_by_identifier_and_by_address,
     an_address_belongs_to_one_user,
     users_are_listed_by_address,
-    a_user_is_disabled_once,
     ensuring_a_user_twice_keeps_the_first,
     every_role_can_be_stored,
     some_users_are_found_at_once,
@@ -50,15 +49,6 @@ async fn users_are_listed_by_address(t: Testbed) {
     );
 }
 
-async fn a_user_is_disabled_once(t: Testbed) {
-    assert!(write(&t, async |tx| users::disable(tx, "Sam@example.org", at(seconds(1))).await).await);
-    assert!(!write(&t, async |tx| users::disable(tx, "sam@example.org", at(seconds(2))).await).await);
-    assert!(!write(&t, async |tx| users::disable(tx, "nobody@example.org", at(seconds(2))).await).await);
-    let disabled = users::get(&t.db, t.staff.id).await.unwrap().unwrap();
-    assert_eq!(disabled.disabled_at, Some(at(seconds(1))));
-    assert_eq!(users::get(&t.db, t.customer.id).await.unwrap().unwrap().disabled_at, None);
-}
-
 async fn ensuring_a_user_twice_keeps_the_first(t: Testbed) {
     let (first, second) = (user("ann@example.org", Role::Admin), user("ann@example.org", Role::EndUser));
     assert_eq!(write(&t, async |tx| users::ensure(tx, &first).await).await, first);
@@ -85,7 +75,7 @@ async fn the_roles_are_those_of_people_who_can_sign_in(t: Testbed) {
     let mut roles = users::roles(&t.db).await.unwrap();
     roles.sort_unstable();
     assert_eq!(roles, [Role::EndUser, Role::SeniorEngineer, Role::Manager]);
-    write(&t, async |tx| users::disable(tx, "sam@example.org", at(seconds(1))).await).await;
+    t.disable("sam@example.org").await;
     let mut roles = users::roles(&t.db).await.unwrap();
     roles.sort_unstable();
     assert_eq!(roles, [Role::EndUser, Role::Manager]);

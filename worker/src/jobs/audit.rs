@@ -1,7 +1,8 @@
 //! Work on all clocks, batch by batch: audits, and changes of definitions.
 
 use chrono::TimeDelta;
-use shared::domain::job::{Audit, Replan};
+use shared::domain::job::{Audit, ErrorClass, Replan};
+use shared::metrics::{AUDIT_MISMATCHES, AUDITED_CLOCKS};
 use shared::store::desk::{self, Mismatch};
 use shared::store::replans;
 
@@ -24,8 +25,8 @@ impl Run for Audit {
             let _ = tx.commit().await?;
             audited += found.audited;
             mismatches += found.mismatches.len();
-            metrics::counter!("dogwatch_audited_clocks_total").increment(found.audited as u64);
-            metrics::counter!("dogwatch_audit_mismatches_total").increment(found.mismatches.len() as u64);
+            AUDITED_CLOCKS.increment(found.audited as u64);
+            AUDIT_MISMATCHES.increment(found.mismatches.len() as u64);
             for Mismatch { clock, fields, repaired } in found.mismatches {
                 tracing::error!(%clock, fields = fields.join(","), repaired, "a clock was not what its events say");
             }
@@ -63,6 +64,6 @@ impl Run for Replan {
 fn failed(error: desk::Error) -> JobError {
     match error {
         desk::Error::Store(error) => error.into(),
-        other => JobError::Retry(other.to_string()),
+        other => JobError::retry(ErrorClass::Other, other.to_string()),
     }
 }

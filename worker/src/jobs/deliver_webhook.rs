@@ -2,6 +2,7 @@
 
 use shared::domain::job::{DeliverWebhook, Ending};
 use shared::domain::webhook::{Verdict, judge};
+use shared::metrics::{WEBHOOK_DELIVERIES, WEBHOOKS_DISABLED};
 use shared::store::deliveries::{self, Delivery, State};
 use shared::store::webhooks::{self, Webhook};
 
@@ -93,9 +94,9 @@ async fn record(
         State::Cancelled => ("cancelled", Ending::Discarded),
     };
     let recorded = cx.commit(tx, ending, delivery.last_error.clone()).await?;
-    metrics::counter!("dogwatch_webhook_deliveries_total", "outcome" => outcome).increment(1);
+    WEBHOOK_DELIVERIES.of([outcome]).increment(1);
     if let Some(reason) = disabled {
-        metrics::counter!("dogwatch_webhooks_disabled_total", "reason" => reason).increment(1);
+        WEBHOOKS_DISABLED.of([reason]).increment(1);
         tracing::warn!(webhook.id = %delivery.webhook_id, reason, "disabled a webhook");
     }
     Ok(recorded)

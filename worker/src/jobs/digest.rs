@@ -1,12 +1,12 @@
 //! Mails one recipient what was held for them, once it may be told.
 
-use shared::domain::job::{Digest, Ending};
+use shared::domain::job::{Digest, Ending, ErrorClass};
 use shared::ids::DigestId;
+use shared::metrics::{MAILS, NOTIFICATIONS_SUPPRESSED};
 use shared::store::held::{self, Released};
 use shared::store::notifications::{Notification, State};
 use shared::store::recipients::Load;
 use shared::store::{jobs, recipients, tickets};
-use shared::telemetry;
 
 use super::applies::still_applies;
 use super::reader::Reader;
@@ -37,17 +37,18 @@ impl Run for Digest {
         };
         cx.still_mine().await?;
         let sent = cx.worker.mailer.send(letter).await;
-        metrics::counter!("dogwatch_mails_total", "event" => letter.event, "outcome" => outcome(&sent))
-            .increment(1);
+        MAILS.of([letter.event, outcome(&sent)]).increment(1);
         match sent {
             Ok(()) => {
                 tracing::info!(digest.id = %self.digest, notifications = gathered.told.len(), "mailed a digest");
                 record_sent(self, cx, &gathered, letter).await
             }
-            Err(SendError::Failed(why)) if !cx.is_last_attempt() => Err(JobError::Retry(why)),
+            Err(SendError::Failed(why)) if !cx.is_last_attempt() => {
+                Err(JobError::retry(ErrorClass::Mail, why))
+            }
             Err(SendError::Refused(why) | SendError::Failed(why)) => {
-                let masked = telemetry::masked(&why);
-                tracing::error!(digest.id = %self.digest, why = masked, "gave up mailing; see `dogwatch jobs list --dead`");
+                tracing::error!(digest.id = %self.digest, why, "gave up mailing; see `dogwatch jobs list --dead`");
+                cx.count_failure(ErrorClass::Mail);
                 settle(self, cx, &gathered, State::Failed, Some(why)).await
             }
         }
@@ -108,7 +109,7 @@ async fn record_sent(
     loop {
         match settle(digest, cx, gathered, State::Sent, reason.clone()).await {
             Err(JobError::Retry(error)) => {
-                tracing::warn!(digest.id = %digest.digest, error, "mailed, but could not put it on record yet");
+                tracing::warn!(digest.id = %digest.digest, %error, "mailed, but could not put it on record yet");
                 tokio::time::sleep(RECORD_AGAIN).await;
             }
             settled => return settled,
@@ -143,7 +144,6 @@ pub(super) async fn settle(
     };
     let outcome = cx.commit(tx, ending, note).await?;
     let superseded = gathered.superseded.len() as u64;
-    metrics::counter!("dogwatch_notifications_suppressed_total", "reason" => "superseded")
-        .increment(superseded);
+    NOTIFICATIONS_SUPPRESSED.of(["superseded"]).increment(superseded);
     Ok(outcome)
 }

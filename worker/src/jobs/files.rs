@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 use shared::blobs;
 use shared::domain::attachment::State;
-use shared::domain::job::{Ending, ScanAttachment, TidyFiles};
+use shared::domain::job::{Ending, ErrorClass, ScanAttachment, TidyFiles};
+use shared::metrics::ATTACHMENTS_SCANNED;
 use shared::store::attachments::{self, Attachment};
 use shared::store::desk;
 
@@ -22,7 +23,7 @@ const BATCH: i64 = 500;
 
 impl From<blobs::Error> for JobError {
     fn from(error: blobs::Error) -> Self {
-        Self::Retry(error.to_string())
+        Self::retry(ErrorClass::Storage, error.to_string())
     }
 }
 
@@ -33,9 +34,9 @@ impl Run for ScanAttachment {
             return Ok(Outcome::Skip("nobody waits for it any more".into()));
         };
         let addr = cx.worker.process.config.clamav_addr.as_deref();
-        let addr = addr.ok_or_else(|| JobError::Retry("CLAMAV_ADDR is not set here".into()))?;
+        let addr = addr.ok_or_else(|| JobError::retry(ErrorClass::Other, "CLAMAV_ADDR is not set here"))?;
         let content = cx.worker.process.blobs.get(&blobs::key_of(&attachment.sha256), None).await?;
-        let content = content.ok_or_else(|| JobError::Dead("the file is gone".into()))?;
+        let content = content.ok_or_else(|| JobError::dead("the file is gone"))?;
         let verdict = match scan(addr, content).await {
             Ok(verdict) => verdict,
             Err(ScanError::Away(error)) => {
@@ -45,11 +46,13 @@ impl Run for ScanAttachment {
             }
             Err(ScanError::Refused(why)) => {
                 count("refused");
-                return Err(JobError::Dead(format!(
+                return Err(JobError::dead(format!(
                     "the scanner refuses the file ({why}): raise its StreamMaxLength, then retry the job"
                 )));
             }
-            Err(error @ ScanError::File(_)) => return Err(JobError::Retry(error.to_string())),
+            Err(error @ ScanError::File(_)) => {
+                return Err(JobError::retry(ErrorClass::Storage, error.to_string()));
+            }
         };
         record(cx, &attachment, &verdict).await
     }
@@ -65,7 +68,7 @@ async fn record(cx: &Context, attachment: &Attachment, verdict: &Verdict) -> Res
     let judged = cx.worker.process.desk.judge(&mut tx, attachment.id, finding).await;
     let judged = judged.map_err(|error| match error {
         desk::Error::Store(error) => JobError::from(error),
-        other => JobError::Dead(other.to_string()),
+        other => JobError::dead(other.to_string()),
     })?;
     let Some((ticket, _)) = judged else {
         return cx.commit(tx, Ending::Discarded, Some("nobody waits for it any more".into())).await;
@@ -87,7 +90,7 @@ async fn record(cx: &Context, attachment: &Attachment, verdict: &Verdict) -> Res
 }
 
 fn count(outcome: &'static str) {
-    metrics::counter!("dogwatch_attachments_scanned_total", "outcome" => outcome).increment(1);
+    ATTACHMENTS_SCANNED.of([outcome]).increment(1);
 }
 
 impl Run for TidyFiles {

@@ -7,6 +7,7 @@ use shared::domain::job::{Digest, SendMail, SendWebhook};
 use shared::domain::quiet::QuietHours;
 use shared::domain::ticket::Priority;
 use shared::ids::{DigestId, RecipientId};
+use shared::metrics::NOTIFICATIONS_HELD;
 use shared::store::held::{self, Hold};
 use shared::store::jobs::NewJob;
 use shared::store::notifications::{Channel, Decided};
@@ -44,7 +45,7 @@ pub(super) async fn spread(
             continue;
         };
         let (label, release_at, reason) = match quiet.get(recipient) {
-            Some(end) => ("quiet hours", *end, format!("quiet hours until {}", end.to_rfc3339())),
+            Some(end) => ("quiet_hours", *end, format!("quiet hours until {}", end.to_rfc3339())),
             None if load.counted > storm.limit => {
                 let (limit, seconds) = (storm.limit, storm.window.num_seconds());
                 let reason = format!("storm: more than {limit} notifications within {seconds} s");
@@ -55,7 +56,7 @@ pub(super) async fn spread(
                 continue;
             }
         };
-        metrics::counter!("dogwatch_notifications_held_total", "reason" => label).increment(1);
+        NOTIFICATIONS_HELD.of([label]).increment(1);
         holds.push(Hold { id: notification, release_at, reason });
         jobs.push(digest(load.id, release_at));
     }

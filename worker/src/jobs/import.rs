@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use shared::blobs;
 use shared::domain::import::{Line, Rows};
-use shared::domain::job::{Ending, ImportTickets};
+use shared::domain::job::{Ending, ErrorClass, ImportTickets};
 use shared::store::desk;
 use shared::store::imports::{self, Import};
 
@@ -50,7 +50,7 @@ impl File {
         }
         let blobs = &cx.worker.process.blobs;
         let content = blobs.get(import.file.as_deref().unwrap_or_default(), Some(from..size)).await;
-        let content = content.map_err(|error| JobError::Retry(error.to_string()))?;
+        let content = content.map_err(|error| JobError::retry(ErrorClass::Storage, error.to_string()))?;
         Ok(content.map(|content| Self { rows, content, piece, is_over: false }))
     }
 
@@ -94,7 +94,10 @@ impl Run for ImportTickets {
                 if began.elapsed() > STRETCH {
                     return Err(JobError::Snooze(TimeDelta::zero()));
                 }
-                let lines = file.batch().await.map_err(|error| JobError::Retry(error.to_string()))?;
+                let lines = file
+                    .batch()
+                    .await
+                    .map_err(|error| JobError::retry(ErrorClass::Storage, error.to_string()))?;
                 import = carry_on(cx, &import, file.reached(), lines).await?;
             }
             let Import { id, rows, imported, failed, skipped, .. } = &import;
@@ -102,7 +105,7 @@ impl Run for ImportTickets {
         }
         if let Some(file) = &import.file {
             let deleted = cx.worker.process.blobs.delete(file).await;
-            deleted.map_err(|error| JobError::Retry(error.to_string()))?;
+            deleted.map_err(|error| JobError::retry(ErrorClass::Storage, error.to_string()))?;
             let mut tx = cx.db().begin().await?;
             imports::forget_file(&mut tx, import.id).await?;
             let _ = tx.commit().await?;
@@ -143,7 +146,7 @@ async fn carry_on(
     let imported = cx.worker.process.desk.import(&mut tx, &mut import, lines).await;
     imported.map_err(|error| match error {
         desk::Error::Store(error) => error.into(),
-        other => JobError::Retry(other.to_string()),
+        other => JobError::retry(ErrorClass::Other, other.to_string()),
     })?;
     cx.worker.process.queue.push(tx.commit().await?);
     Ok(import)

@@ -1,6 +1,7 @@
 //! Decides whom a cause concerns, after doing what an escalation step says.
 
 use shared::domain::job::{Ending, Notify};
+use shared::metrics::NOTIFICATIONS_SUPPRESSED;
 use shared::store::{jobs, notifications, tickets};
 
 use super::applies::still_applies;
@@ -30,7 +31,7 @@ impl Run for Notify {
         }
         let recipients = concerned(cx, &mut tx, &self.cause, &ticket, step.as_ref()).await?;
         if recipients.is_empty() {
-            metrics::counter!("dogwatch_notifications_suppressed_total", "reason" => "nobody").increment(1);
+            NOTIFICATIONS_SUPPRESSED.of(["nobody"]).increment(1);
             let why = "nobody to tell: nobody concerned, nor ONCALL_EMAIL, has an address in use";
             return cx.commit(tx, Ending::Discarded, Some(why.into())).await;
         }

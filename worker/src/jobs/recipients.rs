@@ -7,10 +7,12 @@ use serde_json::json;
 use shared::domain::cause::Cause;
 use shared::domain::definition::Kind;
 use shared::domain::escalation::{Action, Assignee, Definition, Target};
+use shared::domain::job::ErrorClass;
 use shared::domain::oncall::{self, Rota};
 use shared::domain::team;
 use shared::domain::ticket::{Priority, Status};
 use shared::ids::{DefinitionId, UserId, VersionId};
+use shared::metrics::STEPS_WITHOUT_RECIPIENT;
 use shared::store::comments::{self, Comment};
 use shared::store::desk::{self, Actor};
 use shared::store::notifications::Recipient;
@@ -76,7 +78,7 @@ impl Step {
             }
             .map_err(|error| match error {
                 desk::Error::Store(error) => JobError::from(error),
-                other => JobError::Dead(other.to_string()),
+                other => JobError::dead(other.to_string()),
             })?;
         }
         Ok(ticket)
@@ -188,7 +190,7 @@ pub(super) async fn concerned(
                 step = step.place + 1,
                 "a step of an escalation policy reaches nobody"
             );
-            metrics::counter!("dogwatch_escalation_steps_without_recipient_total").increment(1);
+            STEPS_WITHOUT_RECIPIENT.increment(1);
             found.0.extend(
                 oncall.map(|address| ((0, address.to_lowercase()), Recipient::mail(address.to_lowercase()))),
             );
@@ -238,7 +240,10 @@ async fn on_call(cx: &Context, tx: &mut Tx, schedule: DefinitionId) -> Result<Op
 fn read<T: serde::de::DeserializeOwned>(definition: definitions::Definition) -> Result<T, JobError> {
     let name = definition.name;
     serde_json::from_value(definition.body.0).map_err(|error| {
-        JobError::Retry(format!("the {} {name} cannot be read: {error}", definition.kind.noun()))
+        JobError::retry(
+            ErrorClass::Other,
+            format!("the {} {name} cannot be read: {error}", definition.kind.noun()),
+        )
     })
 }
 

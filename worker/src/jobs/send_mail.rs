@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use shared::domain::job::{Ending, SendMail};
+use shared::domain::job::{Ending, ErrorClass, SendMail};
 use shared::ids::NotificationId;
-use shared::store::notifications::{self, Notification, State};
+use shared::metrics::{MAILS, NOTIFICATION_LATENCY, NOTIFICATIONS_SUPPRESSED};
+use shared::store::notifications::{self, Channel, Notification, State};
 use shared::store::tickets;
-use shared::telemetry;
 
 use super::applies::{link_to_the_ticket, still_applies};
 use super::reader::Reader;
 use crate::context::{Context, JobError, Outcome};
-use crate::mail::{Letter, SendError};
+use crate::mail::{Letter, SendError, Subject};
 use crate::registry::Run;
 
 /// How long to wait before a mail that went out is put on record again.
@@ -24,7 +24,7 @@ impl Run for SendMail {
             Err(skipped) => return Ok(skipped),
         };
         let ticket = tickets::get(cx.db(), notification.ticket_id).await?;
-        let ticket = ticket.ok_or_else(|| JobError::Dead("the ticket is gone".into()))?;
+        let ticket = ticket.ok_or_else(|| JobError::dead("the ticket is gone"))?;
         link_to_the_ticket(&notification.cause, &ticket);
         let subject = match still_applies(cx, &notification.cause, &ticket, &notification.recipient).await? {
             Ok(subject) => subject,
@@ -36,19 +36,30 @@ impl Run for SendMail {
         cx.still_mine().await?;
         let event = notification.cause.event();
         let sent = cx.worker.mailer.send(&letter).await;
-        metrics::counter!("dogwatch_mails_total", "event" => event, "outcome" => outcome(&sent)).increment(1);
+        MAILS.of([event, outcome(&sent)]).increment(1);
         match sent {
             Ok(()) => {
                 tracing::info!(notification.id = %notification.id, ticket.key = story.ticket.key(), event, "mailed");
+                measure_latency(cx, &notification, &story.subject);
                 record_sent(cx, &notification).await
             }
             Err(SendError::Refused(why)) => settle(cx, &notification, State::Failed, why).await,
             Err(SendError::Failed(why)) if cx.is_last_attempt() => {
                 settle(cx, &notification, State::Failed, why).await
             }
-            Err(SendError::Failed(why)) => Err(JobError::Retry(why)),
+            Err(SendError::Failed(why)) => Err(JobError::retry(ErrorClass::Mail, why)),
         }
     }
+}
+
+/// Measures how long it took to tell somebody: a breach from its own instant, since that is what was promised.
+pub(super) fn measure_latency(cx: &Context, notification: &Notification, subject: &Subject) {
+    let breach = match subject {
+        Subject::Breached(stored) => stored.clock.breached_at,
+        _ => None,
+    };
+    let since = cx.now() - breach.unwrap_or(notification.created_at);
+    NOTIFICATION_LATENCY.of([notification.cause.event()]).record(since.as_seconds_f64().max(0.0));
 }
 
 /// The label of what became of a mail.
@@ -95,7 +106,7 @@ pub(super) async fn record_sent(cx: &Context, notification: &Notification) -> Re
     loop {
         match settle(cx, notification, State::Sent, String::new()).await {
             Err(JobError::Retry(error)) => {
-                tracing::warn!(notification.id = %notification.id, error, "told, but could not put it on record yet");
+                tracing::warn!(notification.id = %notification.id, %error, "told, but could not put it on record yet");
                 tokio::time::sleep(RECORD_AGAIN).await;
             }
             settled => return settled,
@@ -118,12 +129,15 @@ pub(super) async fn settle(
     };
     match state {
         State::Failed => {
-            let why = telemetry::masked(why.as_deref().unwrap_or_default());
+            cx.count_failure(if notification.channel == Channel::Email {
+                ErrorClass::Mail
+            } else {
+                ErrorClass::Webhook
+            });
             tracing::error!(notification.id = %notification.id, why, "gave up telling; see `dogwatch jobs list --dead`");
         }
         State::Suppressed => {
-            metrics::counter!("dogwatch_notifications_suppressed_total", "reason" => "superseded")
-                .increment(1);
+            NOTIFICATIONS_SUPPRESSED.of(["superseded"]).increment(1);
             tracing::info!(notification.id = %notification.id, why, "did not tell");
         }
         State::Pending | State::Held | State::Sent => {}

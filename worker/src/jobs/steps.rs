@@ -72,9 +72,7 @@ async fn everybody_a_step_names_is_told_once(t: Testbed) {
     let (ann, bob) =
         (add(t, "ann@example.org", Role::Manager).await, add(t, "bob@example.org", Role::Manager).await);
     let gone = add(t, "gone@example.org", Role::Manager).await;
-    let mut tx = t.db.begin().await.unwrap();
-    users::disable(&mut tx, "gone@example.org", t.now()).await.unwrap();
-    let _ = tx.commit().await.unwrap();
+    t.disable("gone@example.org").await;
     let team = json!({ "members": [t.staff.id, gone, ann], "email": "Web@example.org" });
     let team = t.define(Kind::Team, "Web", team).await;
     let targets = json!([

@@ -12,6 +12,7 @@ use shared::hmac::Key;
 use shared::ids::NotificationId;
 use shared::process::StartError;
 use shared::time::Timestamp;
+use tracing::{Instrument, field};
 use url::Url;
 
 use super::address::{Private, PublicOnly};
@@ -83,8 +84,8 @@ impl Poster {
     }
 
     /// Posts a body once, signed with each secret. The receiver knows repetitions by the identifier, and old ones by the
-    /// time.
-    #[tracing::instrument(name = "post webhook", skip_all, fields(otel.kind = "client", webhook.message = id))]
+    /// time. Its span is a client's by OpenTelemetry's semantic conventions for HTTP, but for the whole address, which may
+    /// hold a secret.
     pub(crate) async fn send(
         &self,
         id: &str,
@@ -94,6 +95,43 @@ impl Poster {
         now: Timestamp,
     ) -> Result<Answer, PostError> {
         let url = self.checked(url)?;
+        let span = tracing::info_span!(
+            "post webhook",
+            otel.name = "POST",
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            http.request.method = "POST",
+            http.response.status_code = field::Empty,
+            url.scheme = url.scheme(),
+            server.address = url.host_str(),
+            server.port = url.port_or_known_default().map(i64::from),
+            webhook.message = id,
+            error.type = field::Empty,
+        );
+        let answer = self.post_signed(id, url, secrets, body, now).instrument(span.clone()).await;
+        let class = match &answer {
+            Ok(answer) => {
+                span.record("http.response.status_code", i64::from(answer.status.as_u16()));
+                (answer.status.is_client_error() || answer.status.is_server_error())
+                    .then_some(answer.status.as_str())
+            }
+            Err(PostError::Failed(_)) => Some("connection"),
+            Err(PostError::Refused(_)) => Some("refused"),
+        };
+        if let Some(class) = class {
+            span.record("error.type", class).record("otel.status_code", "ERROR");
+        }
+        answer
+    }
+
+    async fn post_signed(
+        &self,
+        id: &str,
+        url: Url,
+        secrets: &[Secret],
+        body: String,
+        now: Timestamp,
+    ) -> Result<Answer, PostError> {
         let timestamp = now.timestamp();
         let mut request = self
             .client

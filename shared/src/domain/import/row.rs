@@ -31,12 +31,24 @@ const KNOWN: [&str; 12] = [
     "external_id",
 ];
 
-/// The columns that only an export has; they are passed over, so that an export can be imported.
-const EXPORTED: [&str; 17] = [
+/// The columns of an export, in order. An import passes over those that it does not read, so that an export can be
+/// imported.
+pub const EXPORTED: [&str; 28] = [
     "number",
     "id",
+    "title",
+    "description",
     "status",
+    "priority",
+    "category",
+    "environment",
+    "affected_service",
     "reporter_email",
+    "assignee_email",
+    "team",
+    "labels",
+    "contact_name",
+    "contact_email",
     "created_at",
     "updated_at",
     "responded_at",

@@ -1,10 +1,10 @@
 //! What happens to a ticket's clocks.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use serde_json::json;
 
+use super::verdicts::{Verdicts, is_verdict};
 use super::{Actor, Desk, Error, Result, locked};
 use crate::domain::access::Action;
 use crate::domain::cause::Cause;
@@ -122,16 +122,19 @@ impl Desk {
     /// Stores changed clocks, tells people of what fired, and opens escalations for breaches.
     pub(super) async fn settle(&self, tx: &mut Tx, changes: &[Change], now: Timestamp) -> Result<()> {
         clocks::save(tx, changes).await?;
-        let fires = |event: &Event| matches!(event, Event::Warned { .. } | Event::Breached { .. });
-        let fired = changes.iter().filter(|change| change.events.iter().any(|r| fires(&r.event)));
-        let policies = self.policies_of(tx, fired.map(|change| change.stored.ticket_id)).await?;
-        let (mut causes, mut breached) = (Vec::new(), Vec::new());
-        for Change { stored, events, .. } in changes {
+        let decided = |change: &&Change| change.events.iter().any(|r| is_verdict(&change.stored, &r.event));
+        let decided = changes.iter().filter(decided);
+        let promises = self.promises_of(tx, decided.map(|change| change.stored.ticket_id)).await?;
+        let (mut causes, mut breached, mut verdicts) = (Vec::new(), Vec::new(), Verdicts::default());
+        for change in changes {
+            let Change { stored, events, .. } = change;
             let (ticket, clock) = (stored.ticket_id, stored.id);
+            let Some(promise) = promises.get(&ticket) else { continue };
+            verdicts.add(change, promise.priority, now);
             for recorded in events {
                 match recorded.event {
                     Event::Warned { fraction } => {
-                        causes.extend(warned(stored, fraction, policies.get(&ticket).map(Arc::as_ref)));
+                        causes.extend(warned(stored, fraction, promise.policy.as_deref()));
                     }
                     Event::Breached { .. } => {
                         // A clock that stopped as it was found breached needs no escalation: nobody has to be
@@ -144,7 +147,8 @@ impl Desk {
             }
         }
         events::publish(tx, changes.iter().flat_map(happened));
-        self.open_escalations(tx, breached, &policies).await?;
+        tx.measure(move || verdicts.count());
+        self.open_escalations(tx, breached, &promises).await?;
         // In traces of their own, which the worker links to the ticket's: the sweep's means nothing to it.
         let announced = causes.into_iter().map(|cause| {
             let priority = cause.priority();

@@ -13,6 +13,7 @@ use crate::domain::event::EventKind;
 use crate::domain::job::Notify;
 use crate::domain::rulebook::InForce;
 use crate::domain::sla::{Event, Metric};
+use crate::domain::ticket::Priority;
 use crate::ids::{ClockId, TicketId};
 use crate::store::clocks::{self, Change};
 use crate::store::db::Tx;
@@ -33,6 +34,15 @@ pub struct Swept {
     pub breaches: Vec<(Metric, TimeDelta)>,
     /// Escalation steps taken.
     pub steps: usize,
+}
+
+/// What a ticket was promised.
+#[derive(Clone, Debug)]
+pub(super) struct Promise {
+    /// How urgent it is.
+    pub(super) priority: Priority,
+    /// The policy that it came under; none for the built-in one.
+    pub(super) policy: Option<Arc<InForce>>,
 }
 
 impl Desk {
@@ -57,26 +67,30 @@ impl Desk {
         Ok(swept)
     }
 
-    /// The policies that tickets came under, for those that came under another than the built-in one.
-    pub(super) async fn policies_of(
+    /// What tickets were promised.
+    pub(super) async fn promises_of(
         &self,
         tx: &mut Tx,
         tickets: impl IntoIterator<Item = TicketId>,
-    ) -> Result<HashMap<TicketId, Arc<InForce>>> {
+    ) -> Result<HashMap<TicketId, Promise>> {
         let mut ids: Vec<TicketId> = tickets.into_iter().collect();
         ids.sort_unstable();
         ids.dedup();
-        let came_under = tickets::policies_of(tx, &ids).await?;
-        let mut policies = HashMap::new();
-        if came_under.is_empty() {
-            return Ok(policies);
+        let promised = tickets::promises_of(tx, &ids).await?;
+        let book = match promised.iter().any(|(_, _, version)| version.is_some()) {
+            true => Some(self.rulebook(tx).await?),
+            false => None,
+        };
+        let mut read = book.as_deref().map(Read::of);
+        let mut promises = HashMap::new();
+        for (ticket, priority, version) in promised {
+            let policy = match (&mut read, version) {
+                (Some(read), Some(version)) => Some(read.by_version(tx, Some(version)).await?),
+                _ => None,
+            };
+            promises.insert(ticket, Promise { priority, policy });
         }
-        let book = self.rulebook(tx).await?;
-        let mut read = Read::of(&book);
-        for (ticket, version) in came_under {
-            policies.insert(ticket, read.by_version(tx, Some(version)).await?);
-        }
-        Ok(policies)
+        Ok(promises)
     }
 
     /// Opens escalations whose steps count from the breach, however late it was seen. Their policy is pinned to its
@@ -85,10 +99,11 @@ impl Desk {
         &self,
         tx: &mut Tx,
         breached: Vec<(TicketId, ClockId, Timestamp)>,
-        policies: &HashMap<TicketId, Arc<InForce>>,
+        promises: &HashMap<TicketId, Promise>,
     ) -> Result<()> {
         let opening = |(ticket, clock, since): (TicketId, ClockId, Timestamp)| {
-            let calls = policies.get(&ticket).and_then(|policy| policy.calls.as_ref());
+            let policy = promises.get(&ticket).and_then(|promise| promise.policy.as_ref());
+            let calls = policy.and_then(|policy| policy.calls.as_ref());
             let steps = self.steps(calls.map(|calls| &calls.policy));
             let first_step_at = steps.at(since, 0)?;
             Some(Opening { ticket, clock, policy: calls.map(|calls| calls.version), since, first_step_at })
@@ -99,8 +114,8 @@ impl Desk {
     /// Calls people again where a clock overruns that somebody let go on; the steps count from `now`.
     pub(super) async fn escalate_again(&self, tx: &mut Tx, ticket: TicketId, now: Timestamp) -> Result<()> {
         let Some(clock) = self.overrunning(tx, ticket).await? else { return Ok(()) };
-        let policies = self.policies_of(tx, [ticket]).await?;
-        self.open_escalations(tx, vec![(ticket, clock, now)], &policies).await
+        let promises = self.promises_of(tx, [ticket]).await?;
+        self.open_escalations(tx, vec![(ticket, clock, now)], &promises).await
     }
 
     const fn steps<'a>(&self, policy: Option<&'a Definition>) -> Steps<'a> {
