@@ -39,6 +39,7 @@ const RULES: &[Rule] = &[
     dashboards::dashboards_pass_the_linter,
     dashboards::panels_have_their_places,
     alerts::alerts_lead_somewhere,
+    alerts::every_rule_is_tested,
     alerts::links_of_dashboards_resolve,
     alerts::the_runbook_names_what_exists,
     alerts::metrics_are_documented,

@@ -11,6 +11,7 @@ use super::tree::{File, Tree};
 
 const PAGE: &str = "docs/operations.md";
 const RULES: &str = "observability/prometheus/rules";
+const TESTS: &str = "observability/prometheus/tests";
 
 /// The page as Grafana serves it where Compose mounts it.
 const SERVED: &str = "/public/docs/operations.md#";
@@ -105,6 +106,26 @@ pub(super) fn alerts_lead_somewhere(tree: &Tree) -> Vec<Finding> {
         if !alerts.iter().any(|alert| alert.name == *title) {
             let text = format!("there is no alert `{title}`: delete the section or write the alert");
             findings.push(Finding::new(PAGE, *number, text));
+        }
+    }
+    findings
+}
+
+/// Holds that promtool tries every rule: each alert is named by a test, each recorded series asked for.
+pub(super) fn every_rule_is_tested(tree: &Tree) -> Vec<Finding> {
+    let tests: Vec<&str> =
+        tree.files.iter().filter(|file| file.is_in(TESTS)).map(|file| file.text.as_str()).collect();
+    let is_part = |c: char| is_word(c) || c == ':';
+    let tried: BTreeSet<&str> = tests.iter().flat_map(|test| test.split(|c| !is_part(c))).collect();
+    let mut findings = Vec::new();
+    for file in rules(tree) {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            let rule = line.trim_start().trim_start_matches("- ");
+            let name = ["alert: ", "record: "].iter().find_map(|key| rule.strip_prefix(key));
+            if let Some(name) = name.filter(|name| !tried.contains(name)) {
+                let text = format!("`{name}` has no test in `{TESTS}`");
+                findings.push(Finding::new(&file.path, number, text));
+            }
         }
     }
     findings
@@ -271,6 +292,23 @@ mod tests {
                 "observability/prometheus/rules/alerts.yml:4: `DogwatchSlow` has no section in `docs/operations.md`: write it",
                 "observability/prometheus/rules/alerts.yml:4: must lead to `docs/operations.md#dogwatchslow`",
                 "docs/operations.md:11: there is no alert `DogwatchLate`: delete the section or write the alert",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rule_that_nobody_tries_is_caught() {
+        let files = [
+            ("observability/prometheus/rules/alerts.yml", ALERT),
+            (
+                "observability/prometheus/tests/alerts_test.yml",
+                "- { alertname: DogwatchLate }\n- { expr: 'a:b:cd' }\n",
+            ),
+        ];
+        assert_eq!(
+            findings(every_rule_is_tested, &files),
+            [
+                "observability/prometheus/rules/alerts.yml:12: `a:b:c` has no test in `observability/prometheus/tests`"
             ]
         );
     }
