@@ -90,3 +90,27 @@ fn can_be(label: &Label, value: &str, routes: &BTreeSet<String>) -> bool {
         (Values::Bounded { what, .. }, name) => panic!("say here what {name} can be: {what}"),
     }
 }
+
+#[test]
+fn a_series_that_the_catalogue_does_not_know_is_found() {
+    let series = |name: &str, job: &str, label: (&str, &str)| {
+        [("__name__", name), ("instance", "a:1"), ("job", job), label]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    };
+    let relayed = ("dogwatch_jobs_relayed_total", "dogwatch-scheduler");
+    let found = |series: Labels| {
+        let found = differences(&[series], &BTreeSet::new());
+        found.into_iter().find(|found| !found.contains(" has no ")).unwrap_or_default()
+    };
+    assert_eq!(found(series(relayed.0, relayed.1, ("priority", "high"))), "");
+    assert!(found(series(relayed.0, relayed.1, ("priority", "urgent"))).starts_with("an unknown priority"));
+    assert!(found(series(relayed.0, relayed.1, ("ticket", "INC-1"))).starts_with("labels that are not"));
+    assert!(
+        found(series(relayed.0, "dogwatch-api", ("priority", "high"))).starts_with("a metric of another")
+    );
+    let made_up = found(series("dogwatch_made_up", relayed.1, ("priority", "high")));
+    assert_eq!(made_up, "dogwatch_made_up is not in the catalogue");
+    let none = differences(&[], &BTreeSet::new());
+    assert!(none.contains(&"dogwatch-scheduler has no dogwatch_sweeps_total".to_owned()));
+}
