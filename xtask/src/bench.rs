@@ -63,6 +63,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     bench.env("BENCH_REDIS_URL", services.redis_url());
     bench.env("BENCH_SECONDS", options.seconds.to_string()).env("BENCH_JSON", &options.json);
     complete(&mut bench, "the benchmark")?;
+    let mut telemetry = cargo();
+    telemetry.args(["bench", "-p", "dogwatch", "--bench", "telemetry"]);
+    telemetry.env("BENCH_DATABASE_URL", services.postgres_url("bench"));
+    telemetry.env("BENCH_REDIS_URL", services.redis_url());
+    telemetry.env("BENCH_SECONDS", options.seconds.to_string()).env("BENCH_JSON", &options.json);
+    complete(&mut telemetry, "the benchmark of telemetry")?;
     let mut clocks = cargo();
     clocks.args(["bench", "-p", "dogwatch", "--bench", "sla"]).env("BENCH_JSON", &options.json);
     complete(&mut clocks, "the benchmark of the clocks")?;

@@ -100,6 +100,13 @@ impl Part {
         assert!(self.is_running(), "{} ended", self.name);
     }
 
+    /// What it says keeps it from working now.
+    pub(crate) async fn failing(&self) -> BTreeMap<String, String> {
+        let answer = reqwest::get(format!("http://{}/health/ready", self.ops)).await.expect("it answers");
+        let answer: serde_json::Value = answer.json().await.expect("JSON");
+        serde_json::from_value(answer["failing"].clone()).unwrap_or_default()
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

@@ -1,7 +1,8 @@
 //! Traces: which spans there are, where they go, and how they refer to each other across processes.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::Metadata;
@@ -26,8 +27,14 @@ pub(super) fn provider(
         // Spans still have identifiers, which log lines are found by.
         return Ok(provider.with_sampler(Sampler::AlwaysOff).build());
     };
-    let exporter =
-        opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    // `OTEL_EXPORTER_OTLP_HEADERS` and the like are read by the exporter itself.
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+    let exporter = if endpoint.starts_with("https:") {
+        exporter.with_tls_config(ClientTlsConfig::new().with_native_roots())
+    } else {
+        exporter
+    };
+    let exporter = exporter.build()?;
     Ok(provider.with_sampler(sampler(config.sampling)).with_batch_exporter(exporter).build())
 }
 

@@ -107,7 +107,7 @@ impl Watched {
         }
     }
 
-    /// Waits until a mail told of each alert, and checks that it told once, and what to do.
+    /// Waits until a mail told of each alert, and what follows from them is silenced.
     async fn until_mailed(&self) {
         let all = async || {
             let about =
