@@ -247,10 +247,12 @@ impl Executor {
             let aborted = executor.abort.cancelled();
             // Aborted jobs are handed back with everything else this worker still holds.
             let finished = tokio::select! { finished = attempt => Some(finished), () = aborted => None };
-            drop((slot, counted));
+            drop(counted);
             if let Some(finished) = finished {
                 let _ = executor.ended.send(finished).await;
             }
+            // Only now: a worker that ends jobs faster than they are put on record must not claim more and more.
+            drop(slot);
         });
     }
 

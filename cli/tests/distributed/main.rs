@@ -17,6 +17,7 @@ mod events;
 mod files;
 mod imports;
 mod load;
+mod logs;
 mod machine;
 mod mail;
 mod maintenance;

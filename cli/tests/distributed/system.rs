@@ -28,7 +28,7 @@ pub(crate) const ONCALL: &str = "oncall@example.org";
 /// Whom a breach concerns.
 pub(crate) const EVERYBODY: [&str; 3] = [ERIK, ONCALL, RITA];
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Long enough for a machine that does much else.
 pub(crate) const IN_TIME: Duration = Duration::from_secs(40);

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use fake_opentelemetry_collector::{ExportedSpan, FakeCollectorServer};
 
-use serde_json::Value;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 
+use crate::events::{ADA, receive};
 use crate::system::{IN_TIME, System};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,6 +107,40 @@ async fn a_mail_that_is_refused_is_an_error_and_its_retry_a_trace_that_links_to_
     assert!(again.parent_span_id.is_empty() && again.trace_id != first.trace_id);
     let send = way(&spans, first)[1];
     assert!(again.links.iter().any(|link| link.span_id == send.span_id), "{again:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_a_clients_span_that_keeps_the_address_to_itself() {
+    let Some(mut system) = System::prepare().await else { return };
+    let mut collector = FakeCollectorServer::start().await.expect("a collector");
+    system.settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
+    system.settings.insert("OTEL_BSP_SCHEDULE_DELAY", "200".into());
+    system.settings.insert("WEBHOOK_ALLOW_PRIVATE", "true".into());
+    system.start(1, 1).await;
+    let added = system.dogwatch(&["user", "add", "--email", ADA, "--name", "Ada", "--role", "admin"]).await;
+    assert!(added.status.success(), "{added:?}");
+    let token = system.dogwatch(&["token", "--email", ADA, "--ttl", "1h"]).await;
+    let token = String::from_utf8(token.stdout).expect("UTF-8").trim().to_owned();
+    let (url, _) = receive().await;
+    let hook = json!({ "name": "Test", "url": format!("{url}?key=hush"), "types": ["ticket.created"] });
+    let (status, made) = system.ask(&token, Method::POST, "/webhooks", Some(&hook)).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    system.open("low").await;
+    let is_post = |span: &&ExportedSpan| span.name == "POST" && span.kind == "SPAN_KIND_CLIENT";
+    let mut spans: Vec<ExportedSpan> = Vec::new();
+    let deadline = std::time::Instant::now() + IN_TIME;
+    while !spans.iter().any(|span| is_post(&span))
+        || !spans.iter().any(|span| span.name == "process deliver_webhook")
+    {
+        assert!(std::time::Instant::now() < deadline, "these spans came: {spans:#?}");
+        spans.extend(collector.exported_spans(1, Duration::from_secs(1)).await);
+    }
+    let post = spans.iter().find(is_post).expect("it was posted");
+    assert_eq!(way(&spans, post)[1].name, "process deliver_webhook");
+    assert_eq!(number(post, "http.response.status_code"), 200);
+    assert_eq!(text(post, "server.address"), "127.0.0.1");
+    assert!(url.contains(&number(post, "server.port").to_string()), "{post:#?}");
+    assert!(!format!("{spans:?}").contains("hush"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -243,13 +243,17 @@ fn send(job: &mut NewJob) -> Span {
     span
 }
 
-// Fenced, so that PostgreSQL locks and updates exactly the rows it chose.
+// Jobs that are named are found by their keys alone, behind a fence; how they stand is asked of what was found. How many
+// wait or run changes faster than PostgreSQL learns: asked at once, it takes them for one, and compares each of thousands
+// with each name.
+
+// Fenced also so that PostgreSQL locks and updates exactly the rows it chose.
 const CLAIM: &str = "
-    WITH claimed AS MATERIALIZED (
-        SELECT id AS claimed_id FROM jobs WHERE id IN ({rows}) AND state = 'ready' AND run_at <= $3 {skip_locked})
+    WITH named AS MATERIALIZED (
+        SELECT id AS named_id, state AS named_state, run_at AS named_run_at FROM jobs WHERE id IN ({rows}) {skip_locked})
     UPDATE jobs SET state = 'running', attempt = attempt + 1, lease_seq = lease_seq + 1, worker_id = $1,
         started_at = $3, deadline_at = $2
-    FROM claimed WHERE id = claimed_id
+    FROM named WHERE id = named_id AND named_state = 'ready' AND named_run_at <= $3
     RETURNING ";
 
 /// Claims those of `ids` that are ready; the others are somebody else's or have ended.
@@ -266,6 +270,22 @@ const CLAIM_OVERDUE: &str = "
         started_at = $3, deadline_at = $2
     FROM claimed WHERE id = claimed_id
     RETURNING ";
+
+/// Tells how the database would claim and how it would finish these jobs, for tests that hold it to its keys.
+#[cfg(feature = "testkit")]
+pub async fn plans(tx: &mut Tx, worker: WorkerId, jobs: &[Leased], now: Timestamp) -> Result<[String; 2]> {
+    let claim = query(CLAIM).push(COLUMNS).bind(worker).bind(now + LEASE).bind(now);
+    let claim = claim.rows(jobs.iter().map(|job| [job.id.into()])).plan(&mut *tx).await?;
+    let leases = jobs.iter().map(|job| -> [Value; 2] { [job.id.into(), job.lease_seq.into()] });
+    Ok([claim, query(DELETE).bind(worker).rows(leases).plan(tx).await?])
+}
+
+/// Lets the database learn how many jobs wait and run, as it does by itself in time; for tests.
+#[cfg(feature = "testkit")]
+pub async fn analyze(tx: &mut Tx) -> Result<()> {
+    query("ANALYZE jobs").execute(tx).await?;
+    Ok(())
+}
 
 /// Claims up to `limit` jobs of a queue that the relay should have sent more than a second ago: how workers go on
 /// without Redis, and without schedulers.
@@ -292,7 +312,11 @@ pub struct End {
 }
 
 const DELETE: &str = "
-    DELETE FROM jobs WHERE state = 'running' AND worker_id = $1 AND (id, lease_seq) IN ({rows}) RETURNING id";
+    WITH v (id, lease_seq) AS ({rows}),
+    named AS MATERIALIZED (
+        SELECT jobs.id, jobs.worker_id, jobs.lease_seq = v.lease_seq AS is_held
+        FROM v JOIN jobs ON jobs.id = v.id {for_update})
+    DELETE FROM jobs WHERE id IN (SELECT id FROM named WHERE is_held AND worker_id = $1) RETURNING id";
 
 const INTO_HISTORY: &str = "
     INSERT INTO job_history (id, kind, priority, payload, outcome, attempt, crashes, worker_id, unique_key, traceparent,
@@ -345,10 +369,13 @@ pub struct Again {
 }
 
 const PUT_BACK: &str = "
-    WITH v (id, lease_seq, run_at, refund, error) AS ({rows})
-    UPDATE jobs SET state = 'ready', run_at = v.run_at, relay_at = v.run_at, attempt = attempt - v.refund,
-        last_error = COALESCE(v.error, last_error), worker_id = NULL, started_at = NULL, deadline_at = NULL
-    FROM v WHERE jobs.id = v.id AND jobs.lease_seq = v.lease_seq AND state = 'running' AND worker_id = $1";
+    WITH v (id, lease_seq, run_at, refund, error) AS ({rows}),
+    named AS MATERIALIZED (
+        SELECT jobs.id, jobs.worker_id, jobs.lease_seq = v.lease_seq AS is_held, v.run_at, v.refund, v.error
+        FROM v JOIN jobs ON jobs.id = v.id {for_update})
+    UPDATE jobs SET state = 'ready', run_at = named.run_at, relay_at = named.run_at, attempt = attempt - named.refund,
+        last_error = COALESCE(named.error, last_error), worker_id = NULL, started_at = NULL, deadline_at = NULL
+    FROM named WHERE jobs.id = named.id AND named.is_held AND named.worker_id = $1";
 
 /// Puts jobs back to be tried again; those whose lease `worker` lost are not touched.
 pub async fn put_back(tx: &mut Tx, worker: WorkerId, again: Vec<Again>) -> Result<u64> {

@@ -322,6 +322,26 @@ impl Query {
         Ok(changed)
     }
 
+    /// Tells how the database would run the statement, a step a line; for tests that hold it to its indexes.
+    ///
+    /// # Errors
+    /// See [`Error`](super::Error).
+    #[cfg(feature = "testkit")]
+    pub async fn plan(mut self, on: impl Into<Target<'_>>) -> Result<String> {
+        #[derive(FromRow)]
+        struct Step {
+            #[sqlx(rename = "QUERY PLAN", default)]
+            postgres: String,
+            #[sqlx(rename = "detail", default)]
+            sqlite: String,
+        }
+        let sqlite = self.sqlite.take().unwrap_or_else(|| self.sql.clone().into_owned());
+        self.sqlite = Some(format!("EXPLAIN QUERY PLAN {sqlite}"));
+        self.sql = Cow::Owned(format!("EXPLAIN {}", self.sql));
+        let steps: Vec<Step> = self.all(on).await?;
+        Ok(steps.into_iter().map(|step| format!("{}{}\n", step.postgres, step.sqlite)).collect())
+    }
+
     /// Splits `{rows}` into as many statements as the engine needs: none without rows, one on PostgreSQL.
     fn chunks(self, sqlite: bool) -> Vec<Self> {
         if self.width == 0 {

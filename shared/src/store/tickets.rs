@@ -402,16 +402,7 @@ pub async fn analyze(tx: &mut Tx) -> Result<()> {
 /// Tells how the database would find a page, for tests that hold it to its indexes.
 #[cfg(feature = "testkit")]
 pub async fn plan(db: &Db, filter: &Filter) -> Result<String> {
-    #[derive(FromRow)]
-    struct Step {
-        #[sqlx(rename = "QUERY PLAN", default)]
-        postgres: String,
-        #[sqlx(rename = "detail", default)]
-        sqlite: String,
-    }
-    let explain = query("EXPLAIN ").push_each("", "QUERY PLAN ").push("SELECT t.*, ");
-    let steps: Vec<Step> = listing(explain, filter).all(db).await?;
-    Ok(steps.into_iter().map(|step| format!("{}{}\n", step.postgres, step.sqlite)).collect())
+    listing(query("SELECT t.*, "), filter).plan(db).await
 }
 
 fn listing(mut select: Query, filter: &Filter) -> Query {

@@ -22,6 +22,7 @@ on_both! {
     a_job_for_later_is_not_claimed_before,
     a_job_is_claimed_once,
     many_jobs_are_claimed_and_finished_at_once,
+    jobs_are_found_by_their_keys_whatever_the_database_believes,
     overdue_jobs_are_claimed_by_queue_and_age,
     a_job_is_relayed_once_an_interval,
     a_dead_letter_is_retried_as_a_new_job,
@@ -350,4 +351,24 @@ async fn history_is_pruned_oldest_first(t: Testbed) {
     assert_eq!(jobs::ended(&t.db, ids[0]).await.unwrap(), None);
     assert_eq!(prune(3, 10).await, 2);
     assert!(jobs::ended(&t.db, ids[3]).await.unwrap().is_some());
+}
+
+/// While thousands wait or run of which the planner knows nothing, it would compare each with each.
+async fn jobs_are_found_by_their_keys_whatever_the_database_believes(t: Testbed) {
+    let worker = WorkerId::new();
+    let ids = enqueue(&t, (0..3_000).map(|_| noop()).collect()).await;
+    write(&t, async |tx| jobs::analyze(tx).await).await;
+    let running = claim(&t, worker, &ids).await;
+    assert_eq!(running.len(), 3_000);
+    for learns in [false, true] {
+        if learns {
+            write(&t, async |tx| jobs::analyze(tx).await).await;
+        }
+        let mut tx = begin(&t).await;
+        for plan in jobs::plans(&mut tx, worker, &running[..256], t.now()).await.unwrap() {
+            assert!(!plan.contains("Join Filter"), "each with each: {plan}");
+            assert!(!plan.contains("jobs_running") && !plan.contains("jobs_ready"), "{plan}");
+        }
+        tx.rollback().await.unwrap();
+    }
 }
