@@ -137,7 +137,7 @@ async fn a_webhook_is_a_clients_span_that_keeps_the_address_to_itself() {
     }
     let post = spans.iter().find(is_post).expect("it was posted");
     assert_eq!(way(&spans, post)[1].name, "process deliver_webhook");
-    assert_eq!(number(post, "http.response.status_code"), 200);
+    assert_eq!(number(post, "http.response.status_code"), 204);
     assert_eq!(text(post, "server.address"), "127.0.0.1");
     assert!(url.contains(&number(post, "server.port").to_string()), "{post:#?}");
     assert!(!format!("{spans:?}").contains("hush"));
