@@ -1,6 +1,6 @@
 //! What every process measures: the catalogue, and how it is recorded.
 //!
-//! A family of time series exists only in [`catalogue`](self::catalogue): with its help, its labels, and the values that these
+//! A family of time series exists only in `catalogue.rs`: with its help, its labels, and the values that these
 //! can have, so that the number of series is bounded. `docs/operations.md` lists the same, written by `cargo xtask docs`.
 
 mod catalogue;

@@ -268,7 +268,13 @@ impl Executor {
         log(&job, &result);
         if let Some(class) = result.as_ref().err().and_then(JobError::class) {
             cx.count_failure(class);
-            span.record("error.type", class.as_str()).record("otel.status_code", "ERROR");
+            span.record("error.type", class.as_str());
+        }
+        if matches!(
+            result,
+            Err(JobError::Retry(_) | JobError::Dead(_)) | Ok(Outcome::Committed(Ending::Dead))
+        ) {
+            span.record("otel.status_code", "ERROR");
         }
         Finished { job, result }
     }
