@@ -38,6 +38,11 @@ impl Registry {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn kinds(&self) -> std::collections::BTreeSet<&'static str> {
+        self.0.keys().copied().collect()
+    }
+
     pub(crate) fn get(&self, kind: &str) -> Option<Entry> {
         self.0.get(kind).copied()
     }

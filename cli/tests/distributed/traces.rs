@@ -22,7 +22,10 @@ async fn a_ticket_is_one_trace_to_its_mail_and_its_breach_another_that_links_to_
 
     let mut spans = Vec::new();
     let deadline = std::time::Instant::now() + IN_TIME;
-    while sent(&spans, "ticket.created").count() < 2 || sent(&spans, "sla.breached").count() < 3 {
+    while sent(&spans, "ticket.created").count() < 2
+        || sent(&spans, "sla.breached").count() < 3
+        || !are_whole(&spans)
+    {
         assert!(std::time::Instant::now() < deadline, "these spans came: {spans:#?}");
         spans.extend(collector.exported_spans(1, Duration::from_secs(1)).await);
     }
@@ -90,7 +93,7 @@ async fn a_mail_that_is_refused_is_an_error_and_its_retry_a_trace_that_links_to_
     system.open("low").await;
     let mut spans: Vec<ExportedSpan> = Vec::new();
     let deadline = std::time::Instant::now() + IN_TIME;
-    while sent(&spans, "ticket.created").count() < 3 {
+    while sent(&spans, "ticket.created").count() < 3 || !are_whole(&spans) {
         assert!(std::time::Instant::now() < deadline, "these spans came: {spans:#?}");
         spans.extend(collector.exported_spans(1, Duration::from_secs(1)).await);
     }
@@ -187,6 +190,12 @@ fn sent<'a>(spans: &'a [ExportedSpan], event: &'a str) -> impl Iterator<Item = &
         span.attributes.get("mail.event").is_some_and(|value| value.contains(event))
     };
     spans.iter().filter(about)
+}
+
+/// Tells whether the way of every mail has come up to its root: spans are exported as they end, the innermost first.
+fn are_whole(spans: &[ExportedSpan]) -> bool {
+    let mut mails = spans.iter().filter(|span| span.attributes.contains_key("mail.event"));
+    mails.all(|mail| way(spans, mail).last().is_some_and(|root| root.parent_span_id.is_empty()))
 }
 
 /// A span, its parent, and so on up to the root.

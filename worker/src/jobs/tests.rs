@@ -256,3 +256,8 @@ async fn only_those_who_may_acknowledge_get_a_link(t: Testbed) {
         bench.sent().into_iter().filter(|(name, _)| name.contains("ticket.created")).collect();
     assert!(created.len() == 2 && created.iter().all(|(_, mail)| !mail.contains("/acknowledge/")));
 }
+
+#[test]
+fn every_kind_that_can_be_run_has_its_label_in_the_metrics() {
+    assert_eq!(super::registry().kinds(), shared::domain::job::KINDS.into());
+}
