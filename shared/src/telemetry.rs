@@ -1,5 +1,6 @@
 //! Logs, traces and metrics of a process.
 
+mod export;
 mod filter;
 mod logs;
 mod traces;

@@ -58,3 +58,26 @@ async fn a_line_says_where_it_belongs_and_holds_no_address_and_no_secret() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_that_nobody_takes_are_told_of_once_and_hold_up_nothing() {
+    let Some(mut system) = System::prepare().await else { return };
+    let nobody = format!("http://127.0.0.1:{}", crate::services::free_port());
+    system.settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", nobody);
+    system.settings.insert("OTEL_BSP_SCHEDULE_DELAY", "100".into());
+    system.start(1, 1).await;
+    let ticket = system.open("low").await;
+    system.mailed(&ticket, "ticket.created", 2, IN_TIME).await;
+    let message = "traces are not taken and get lost";
+    assert_eq!(logged(system.part("worker-1"), message).await["level"], "WARN");
+    let next = system.open("low").await;
+    system.mailed(&next, "ticket.created", 2, IN_TIME).await;
+    let worker = system.part("worker-1");
+    let shown = async || {
+        let shown = reqwest::get(format!("http://{}/metrics", worker.ops)).await.ok()?.text().await.ok()?;
+        let line = shown.lines().find(|line| line.contains(r#"trace_exports_total{outcome="failed"}"#))?;
+        line.rsplit(' ').next()?.parse::<u64>().ok().filter(|failed| *failed >= 2)
+    };
+    eventually("two batches were lost", IN_TIME, shown).await;
+    assert_eq!(lines(worker).iter().filter(|line| line["message"] == message).count(), 1);
+}

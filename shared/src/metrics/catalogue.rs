@@ -36,6 +36,7 @@ const DISABLED: Label = listed("reason", || vec!["gone", "failing"]);
 const SCANNED: Label = listed("outcome", || vec!["clean", "quarantined", "refused", "away"]);
 const LOOP: Label = listed("loop", || vec!["sweep", "relay", "rescue", "webhooks", "cron", "gauges"]);
 const DEPENDENCY: Label = listed("dependency", || vec!["database", "redis"]);
+const EXPORTED: Label = listed("outcome", || vec!["sent", "failed"]);
 const CHECK: Label = listed("check", || vec!["database", "heartbeat", "claim", "sweep"]);
 const CONNECTION: Label = listed("state", || vec!["idle", "used"]);
 const OPERATION: Label =
@@ -188,6 +189,8 @@ catalogue! {
 
     DEPENDENCY_UP: Gauge "dogwatch_dependency_up" [DEPENDENCY] by EVERY,
         "1 while it answers this process, asked every 2 s; Redis only where there is a `REDIS_URL`";
+    TRACE_EXPORTS: Counter "dogwatch_trace_exports_total" [EXPORTED] by EVERY,
+        "Batches of spans handed over to be kept; those that failed are lost";
     HEALTH_CHECK_FAILING: Gauge "dogwatch_health_check_failing" [CHECK] by EVERY,
         "1 while `/health/ready` fails because of it";
     DB_CONNECTIONS: Gauge "dogwatch_db_connections" [POOL, CONNECTION] by EVERY,

@@ -11,6 +11,7 @@ use tracing::subscriber::Interest;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::{Context, Filter};
 
+use super::export::Watched;
 use crate::config::{Config, Sampling};
 
 /// Makes spans, and exports them where there is somewhere to.
@@ -34,7 +35,7 @@ pub(super) fn provider(
     } else {
         exporter
     };
-    let exporter = exporter.build()?;
+    let exporter = Watched::new(exporter.build()?);
     Ok(provider.with_sampler(sampler(config.sampling)).with_batch_exporter(exporter).build())
 }
 
