@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use super::verdicts::{Verdicts, is_verdict};
+use super::verdicts::{Verdicts, verdicts_in};
 use super::{Actor, Desk, Error, Result, locked};
 use crate::domain::access::Action;
 use crate::domain::cause::Cause;
@@ -122,8 +122,7 @@ impl Desk {
     /// Stores changed clocks, tells people of what fired, and opens escalations for breaches.
     pub(super) async fn settle(&self, tx: &mut Tx, changes: &[Change], now: Timestamp) -> Result<()> {
         clocks::save(tx, changes).await?;
-        let decided = |change: &&Change| change.events.iter().any(|r| is_verdict(&change.stored, &r.event));
-        let decided = changes.iter().filter(decided);
+        let decided = changes.iter().filter(|change| verdicts_in(change).next().is_some());
         let promises = self.promises_of(tx, decided.map(|change| change.stored.ticket_id)).await?;
         let (mut causes, mut breached, mut verdicts) = (Vec::new(), Vec::new(), Verdicts::default());
         for change in changes {
@@ -170,16 +169,7 @@ impl Desk {
 fn happened(change: &Change) -> impl Iterator<Item = NewEvent> {
     let Change { stored, events, actor } = change;
     events.iter().filter_map(|recorded| {
-        let kind = match recorded.event {
-            Event::Warned { .. } => EventKind::SlaWarning,
-            Event::Breached { .. } => EventKind::SlaBreached,
-            Event::Paused { .. } => EventKind::SlaPaused,
-            Event::Resumed { .. } => EventKind::SlaResumed,
-            Event::Retargeted { .. } => EventKind::SlaRetargeted,
-            Event::Cancelled => EventKind::SlaCancelled,
-            Event::Stopped if stored.clock.breached_at.is_none() => EventKind::SlaMet,
-            _ => return None,
-        };
+        let kind = kind_of(stored, &recorded.event)?;
         let data = json!({ "clock_id": stored.id, "metric": stored.metric });
         Some(NewEvent {
             kind,
@@ -189,6 +179,20 @@ fn happened(change: &Change) -> impl Iterator<Item = NewEvent> {
             data,
             at: recorded.at,
         })
+    })
+}
+
+/// What others call an event of a clock; none where it is no news.
+pub(super) const fn kind_of(stored: &Stored, event: &Event) -> Option<EventKind> {
+    Some(match event {
+        Event::Warned { .. } => EventKind::SlaWarning,
+        Event::Breached { .. } => EventKind::SlaBreached,
+        Event::Paused { .. } => EventKind::SlaPaused,
+        Event::Resumed { .. } => EventKind::SlaResumed,
+        Event::Retargeted { .. } => EventKind::SlaRetargeted,
+        Event::Cancelled => EventKind::SlaCancelled,
+        Event::Stopped if stored.clock.breached_at.is_none() => EventKind::SlaMet,
+        _ => return None,
     })
 }
 
