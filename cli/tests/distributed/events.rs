@@ -60,6 +60,25 @@ impl Stream {
     }
 }
 
+/// Hires Ada, an admin, and returns her token.
+pub(crate) async fn hire_ada(system: &System) -> String {
+    let added = system.dogwatch(&["user", "add", "--email", ADA, "--name", "Ada", "--role", "admin"]).await;
+    assert!(added.status.success(), "{added:?}");
+    token_of(system, ADA).await
+}
+
+async fn token_of(system: &System, email: &str) -> String {
+    let token = system.dogwatch(&["token", "--email", email, "--ttl", "1h"]).await;
+    String::from_utf8(token.stdout).expect("UTF-8").trim().to_owned()
+}
+
+/// Has events of some types posted to an address.
+pub(crate) async fn hook_up(system: &System, token: &str, url: &str, types: &[&str]) {
+    let hook = json!({ "name": "Test", "url": url, "types": types });
+    let (status, made) = system.ask(token, Method::POST, "/webhooks", Some(&hook)).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+}
+
 /// Takes every request, and passes on its body.
 pub(crate) async fn receive() -> (String, mpsc::UnboundedReceiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -97,12 +116,7 @@ async fn streams_of_two_apis_and_a_webhook_tell_the_same_and_end_with_their_proc
     let second = format!("127.0.0.1:{}", free_port());
     system.settings.insert("API_ADDR", second.clone());
     system.start_another("api").await;
-    system.dogwatch(&["user", "add", "--email", ADA, "--name", "Ada", "--role", "admin"]).await;
-    let mut tokens = Vec::new();
-    for email in [ADA, ERIK] {
-        let token = system.dogwatch(&["token", "--email", email, "--ttl", "1h"]).await;
-        tokens.push(String::from_utf8(token.stdout).unwrap().trim().to_owned());
-    }
+    let tokens = [hire_ada(&system).await, token_of(&system, ERIK).await];
     let (url, mut received) = receive().await;
     let hook = json!({ "name": "Test", "url": url, "types": ["ticket.created", "sla.breached"] });
     let (status, made) = system.ask(&tokens[0], Method::POST, "/webhooks", Some(&hook)).await;

@@ -1,34 +1,26 @@
 //! Traces of a ticket, as a collector gets them.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fake_opentelemetry_collector::{ExportedSpan, FakeCollectorServer};
 
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::events::{ADA, receive};
+use crate::events::{hire_ada, hook_up, receive};
 use crate::system::{IN_TIME, System};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ticket_is_one_trace_to_its_mail_and_its_breach_another_that_links_to_it() {
-    let Some(mut system) = System::prepare().await else { return };
-    let mut collector = FakeCollectorServer::start().await.expect("a collector");
-    system.settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
-    system.settings.insert("OTEL_BSP_SCHEDULE_DELAY", "200".into());
-    system.start(1, 1).await;
+    let Some((system, mut collector)) = traced(ALL).await else { return };
     let ticket = system.open("critical").await;
 
-    let mut spans = Vec::new();
-    let deadline = std::time::Instant::now() + IN_TIME;
-    while sent(&spans, "ticket.created").count() < 2
-        || sent(&spans, "sla.breached").count() < 3
-        || !are_whole(&spans)
-    {
-        assert!(std::time::Instant::now() < deadline, "these spans came: {spans:#?}");
-        spans.extend(collector.exported_spans(1, Duration::from_secs(1)).await);
-    }
+    let mailed = |spans: &[_]| {
+        sent(spans, "ticket.created").count() >= 2
+            && sent(spans, "sla.breached").count() >= 3
+            && are_whole(spans)
+    };
+    let spans = spans_until(&mut collector, mailed).await;
     let opened: Vec<_> = spans.iter().filter(|span| span.name == "POST /api/v1/tickets").collect();
     assert_eq!(opened.len(), 1);
     let opened = opened[0];
@@ -84,19 +76,11 @@ async fn a_ticket_is_one_trace_to_its_mail_and_its_breach_another_that_links_to_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_that_is_refused_is_an_error_and_its_retry_a_trace_that_links_to_the_first() {
-    let Some(mut system) = System::prepare().await else { return };
-    let mut collector = FakeCollectorServer::start().await.expect("a collector");
-    system.settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
-    system.settings.insert("OTEL_BSP_SCHEDULE_DELAY", "200".into());
-    system.start(1, 1).await;
+    let Some((system, mut collector)) = traced(ALL).await else { return };
     system.smtp.defer(1);
     system.open("low").await;
-    let mut spans: Vec<ExportedSpan> = Vec::new();
-    let deadline = std::time::Instant::now() + IN_TIME;
-    while sent(&spans, "ticket.created").count() < 3 || !are_whole(&spans) {
-        assert!(std::time::Instant::now() < deadline, "these spans came: {spans:#?}");
-        spans.extend(collector.exported_spans(1, Duration::from_secs(1)).await);
-    }
+    let tried = |spans: &[_]| sent(spans, "ticket.created").count() >= 3 && are_whole(spans);
+    let spans = spans_until(&mut collector, tried).await;
     let failed =
         spans.iter().find(|span| span.attributes.contains_key("error.type") && span.name == "send mail");
     let failed = failed.expect("one was deferred");
@@ -114,30 +98,17 @@ async fn a_mail_that_is_refused_is_an_error_and_its_retry_a_trace_that_links_to_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_is_a_clients_span_that_keeps_the_address_to_itself() {
-    let Some(mut system) = System::prepare().await else { return };
-    let mut collector = FakeCollectorServer::start().await.expect("a collector");
-    system.settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
-    system.settings.insert("OTEL_BSP_SCHEDULE_DELAY", "200".into());
-    system.settings.insert("WEBHOOK_ALLOW_PRIVATE", "true".into());
-    system.start(1, 1).await;
-    let added = system.dogwatch(&["user", "add", "--email", ADA, "--name", "Ada", "--role", "admin"]).await;
-    assert!(added.status.success(), "{added:?}");
-    let token = system.dogwatch(&["token", "--email", ADA, "--ttl", "1h"]).await;
-    let token = String::from_utf8(token.stdout).expect("UTF-8").trim().to_owned();
+    let Some((system, mut collector)) = traced(("WEBHOOK_ALLOW_PRIVATE", "true")).await else { return };
+    let token = hire_ada(&system).await;
     let (url, _) = receive().await;
-    let hook = json!({ "name": "Test", "url": format!("{url}?key=hush"), "types": ["ticket.created"] });
-    let (status, made) = system.ask(&token, Method::POST, "/webhooks", Some(&hook)).await;
-    assert_eq!(status, StatusCode::CREATED, "{made}");
+    hook_up(&system, &token, &format!("{url}?key=hush"), &["ticket.created"]).await;
     system.open("low").await;
     let is_post = |span: &&ExportedSpan| span.name == "POST" && span.kind == "SPAN_KIND_CLIENT";
-    let mut spans: Vec<ExportedSpan> = Vec::new();
-    let deadline = std::time::Instant::now() + IN_TIME;
-    while !spans.iter().any(|span| is_post(&span))
-        || !spans.iter().any(|span| span.name == "process deliver_webhook")
-    {
-        assert!(std::time::Instant::now() < deadline, "these spans came: {spans:#?}");
-        spans.extend(collector.exported_spans(1, Duration::from_secs(1)).await);
-    }
+    let posted = |spans: &[ExportedSpan]| {
+        let post = spans.iter().find(is_post);
+        post.is_some_and(|post| way(spans, post).len() > 1)
+    };
+    let spans = spans_until(&mut collector, posted).await;
     let post = spans.iter().find(is_post).expect("it was posted");
     assert_eq!(way(&spans, post)[1].name, "process deliver_webhook");
     assert_eq!(number(post, "http.response.status_code"), 204);
@@ -148,12 +119,8 @@ async fn a_webhook_is_a_clients_span_that_keeps_the_address_to_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_sampled_is_not_exported_and_still_has_an_id_in_the_log() {
-    let Some(mut system) = System::prepare().await else { return };
-    let mut collector = FakeCollectorServer::start().await.expect("a collector");
-    system.settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
-    system.settings.insert("OTEL_BSP_SCHEDULE_DELAY", "200".into());
-    system.settings.insert("OTEL_TRACES_SAMPLER", "parentbased_always_off".into());
-    system.start(1, 1).await;
+    let never = ("OTEL_TRACES_SAMPLER", "parentbased_always_off");
+    let Some((mut system, mut collector)) = traced(never).await else { return };
     let ticket = system.open("low").await;
     system.mailed(&ticket, "ticket.created", 2, IN_TIME).await;
     let log = std::fs::read_to_string(&system.part("worker-1").log).expect("a log");
@@ -165,6 +132,34 @@ async fn what_is_not_sampled_is_not_exported_and_still_has_an_id_in_the_log() {
         assert!(line["span_id"].is_string() && line["job.id"].is_string(), "{line}");
     }
     assert_eq!(collector.exported_spans(1, Duration::from_secs(1)).await.len(), 0);
+}
+
+/// Nothing else than usual.
+const ALL: (&str, &str) = ("OTEL_TRACES_SAMPLER", "parentbased_always_on");
+
+/// Starts a system whose traces a collector gets, with one more setting.
+async fn traced((name, value): (&'static str, &str)) -> Option<(System, FakeCollectorServer)> {
+    let mut system = System::prepare().await?;
+    let collector = FakeCollectorServer::start().await.expect("a collector");
+    system.settings.insert("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
+    system.settings.insert("OTEL_BSP_SCHEDULE_DELAY", "200".into());
+    system.settings.insert(name, value.into());
+    system.start(1, 1).await;
+    Some((system, collector))
+}
+
+/// Collects spans until they are those that were waited for.
+async fn spans_until(
+    collector: &mut FakeCollectorServer,
+    done: impl Fn(&[ExportedSpan]) -> bool,
+) -> Vec<ExportedSpan> {
+    let mut spans = Vec::new();
+    let deadline = Instant::now() + IN_TIME;
+    while !done(&spans) {
+        assert!(Instant::now() < deadline, "these spans came: {spans:#?}");
+        spans.extend(collector.exported_spans(1, Duration::from_secs(1)).await);
+    }
+    spans
 }
 
 fn json(line: &str) -> Value {

@@ -6,7 +6,7 @@ use shared::domain::job::{Job, Notify, SendMail};
 use shared::store::{jobs, workers};
 use shared::testkit::eventually;
 
-use crate::events::{ADA, receive};
+use crate::events::{hire_ada, hook_up, receive};
 use crate::smtp::Verdict;
 use crate::system::{ERIK, IN_TIME, RITA, System, Ticket};
 
@@ -21,15 +21,9 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// An admin has a webhook, and Erik an address that the mail server does not know.
     pub(crate) async fn begin(system: &System) -> Self {
-        let added =
-            system.dogwatch(&["user", "add", "--email", ADA, "--name", "Ada", "--role", "admin"]).await;
-        assert!(added.status.success(), "{added:?}");
-        let token = system.dogwatch(&["token", "--email", ADA, "--ttl", "1h"]).await;
-        let token = String::from_utf8(token.stdout).expect("UTF-8").trim().to_owned();
+        let token = hire_ada(system).await;
         let (url, _) = receive().await;
-        let hook = json!({ "name": "Test", "url": url, "types": ["ticket.created", "sla.breached"] });
-        let (status, made) = system.ask(&token, Method::POST, "/webhooks", Some(&hook)).await;
-        assert_eq!(status, StatusCode::CREATED, "{made}");
+        hook_up(system, &token, &url, &["ticket.created", "sla.breached"]).await;
         system.smtp.refuse(Some(ERIK));
         Self { token, breached: Vec::new() }
     }
